@@ -1,0 +1,83 @@
+"""`refersat data`: work on data sets."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from refersat.errors import UserError
+
+app = typer.Typer(help="Work on data sets.", no_args_is_help=True)
+
+
+class Wording(StrEnum):
+    """Which wordings phrases are made of."""
+
+    train = "train"
+    heldout = "heldout"
+    all = "all"
+
+
+@app.callback()
+def data() -> None:
+    """Work on data sets."""
+
+
+@app.command()
+def generate(
+    source: Annotated[
+        str, typer.Argument(metavar="KIND:PATH", help="Outlines to describe, coco:FILE (an instances file of COCO).")
+    ],
+    images: Annotated[Path, typer.Option(help="Folder of the images.", metavar="FOLDER")],
+    out: Annotated[Path, typer.Option(help="Folder to write, in the triplets layout.", metavar="FOLDER")],
+    seed: Annotated[int, typer.Option(help="Source of chance: the same seed gives the same files.")] = 0,
+    per_image: Annotated[int, typer.Option(help="Phrases per image.")] = 10,
+    absent: Annotated[float, typer.Option(help="Share of phrases that name nothing in their image.")] = 0.25,
+    style: Annotated[
+        Wording, typer.Option(help="Wordings: those to train with, those held out for validation, or both halves.")
+    ] = Wording.train,
+    never_absent: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A category that is not labelled everywhere: never said to be absent. Repeatable.", metavar="NAME"
+        ),
+    ] = None,
+    copy_images: Annotated[
+        bool, typer.Option("--copy-images", help="Copy the images, rather than point to them.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a folder written before.")] = False,
+) -> None:
+    """Make referring expressions, and masks of what they name, for images whose objects are outlined."""
+    kind, _, path = source.partition(":")
+    if kind != "coco" or not path:
+        raise UserError(f"{source}: must be coco:FILE, an instances file of COCO")
+
+    from rich.console import Console
+    from rich.progress import track
+
+    from refersat.data.coco import read_coco
+    from refersat.data.generate import GenerateOptions, generate_triplets
+    from refersat.text.expressions import Grammar
+
+    options = GenerateOptions(
+        per_image=per_image,
+        absent_share=absent,
+        seed=seed,
+        grammar=Grammar(style.value),
+        never_absent=frozenset(never_absent or ()),
+        copy_images=copy_images,
+    )
+    console = Console(stderr=True)
+    counts = generate_triplets(
+        read_coco(Path(path)),
+        images,
+        out,
+        options=options,
+        overwrite=overwrite,
+        progress=lambda found: track(found, "Describing", console=console),
+    )
+    kinds = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+    console.print(f"{sum(counts.values())} phrases in {out}: {kinds}", highlight=False, soft_wrap=True)

@@ -1,0 +1,169 @@
+"""`refersat models`: what there is, what is known about it, how to get it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from refersat.errors import UserError
+
+if TYPE_CHECKING:
+    from refersat.models.zoo import ModelCard, Numbers
+
+app = typer.Typer(help="List, describe, fetch and convert models.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout and nothing else.")]
+
+
+@app.callback()
+def models() -> None:
+    """List, describe, fetch and convert models."""
+
+
+@app.command("list")
+def list_models(as_json: AsJson = False) -> None:
+    """List the models that this version can run."""
+    from refersat.models import zoo
+
+    rows = [(card := _card(name), _folder(name)) for name in zoo.names()]
+    if as_json:
+        _print_json(
+            [
+                {"name": card.name, "here": folder is not None, "summary": card.summary, "licence": card.licence}
+                for card, folder in rows
+            ]
+        )
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("model", "here", "what it is", "licence of the weights", box=None, pad_edge=False)
+    for card, folder in rows:
+        table.add_row(card.name, "yes" if folder else "no", card.summary, card.licence or "not known")
+    Console().print(table)
+
+
+@app.command()
+def info(
+    name: Annotated[str, typer.Argument(help="A model's name, or a model folder.", metavar="NAME|FOLDER")],
+    as_json: AsJson = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Compare the files with their recorded sha256 digests.")
+    ] = False,
+) -> None:
+    """Show the card of a model: source, licence, data, numbers."""
+    card, folder = _card(name), _folder(name)
+    if verify:
+        _verify(name, folder)
+    if as_json:
+        _print_json(card.as_dict() | {"folder": str(folder) if folder else None})
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for title, text in _lines(card, folder):
+        table.add_row(Text(title), Text(text))
+    Console().print(table)
+
+
+@app.command()
+def fetch(name: Annotated[str, typer.Argument(help="A model's name.")]) -> None:
+    """Download a model, convert it and keep it for `--model NAME`."""
+    from rich.console import Console
+
+    from refersat.models import hub
+
+    console = Console(stderr=True)
+    folder = hub.fetch(name, report=lambda step: console.print(step, highlight=False))
+    typer.echo(folder)
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="A model folder, released or ours.", metavar="SRC")],
+    target: Annotated[Path, typer.Argument(help="The folder to write; must not be there yet.", metavar="DST")],
+) -> None:
+    """Convert a released model folder to our layout, without the network."""
+    from rich.console import Console
+
+    from refersat.models import hub
+
+    if not source.is_dir():
+        raise UserError(f"{source} is not a folder")
+    with Console(stderr=True).status(f"converting {source}"):
+        hub.convert(source, target)
+    typer.echo(target)
+
+
+def _card(name: str) -> ModelCard:
+    """The card beside the weights, or else what the package knows."""
+    from refersat.models.zoo import ModelCard, card, is_name
+
+    folder = _folder(name)
+    found = ModelCard.read(folder) if folder else None
+    if found is not None:
+        return found
+    if folder is not None and not is_name(name):
+        raise UserError(f"{folder} has no card.json: nothing is known about it")
+    return card(name)
+
+
+def _folder(name: str) -> Path | None:
+    """Where the model is on this machine; None when it is not."""
+    from refersat.models import store, zoo
+
+    folder = Path(name)
+    if zoo.is_name(name):
+        folder = zoo.built_in_folder() if name == zoo.BUILT_IN else store.model_folder(name)
+    return folder if (folder / "config.json").is_file() else None
+
+
+def _verify(name: str, folder: Path | None) -> None:
+    from refersat.models import store
+
+    if folder is None:
+        raise UserError(f"{name} is not on this machine: run `refersat models fetch {name}`")
+    if not (folder / store.SUMS_FILE).is_file():
+        raise UserError(f"{folder} has no {store.SUMS_FILE} to compare with")
+    damaged = store.damaged_files(folder)
+    if damaged:
+        raise UserError(f"{folder}: {', '.join(damaged)} differ from {store.SUMS_FILE}: fetch or copy the model again")
+
+
+def _lines(card: ModelCard, folder: Path | None) -> list[tuple[str, str]]:
+    """Titles and texts of a card, in reading order."""
+    lines = [
+        ("name", card.name),
+        ("what it is", card.summary),
+        ("licence", card.licence or "not known"),
+        ("data", card.data),
+        ("paper", card.paper),
+        ("source", str(card.source) if card.source else "comes with the package"),
+        ("commit", card.revision),
+        ("folder", str(folder) if folder else f"not here: refersat models fetch {card.name}"),
+        ("published", _numbers(card.published)),
+        ("measured here", _numbers(card.measured) or "not yet"),
+        *card.training.items(),
+        *(("note", note) for note in card.notes),
+        *(("sha256", f"{digest}  {file}") for file, digest in card.sha256.items()),
+    ]
+    return [(title, str(text)) for title, text in lines if text]
+
+
+def _numbers(numbers: Numbers) -> str:
+    return "\n".join(
+        f"{data}: " + ", ".join(f"{metric} {value}" for metric, value in values.items())
+        for data, values in numbers.items()
+    )
+
+
+def _print_json(content: Any) -> None:
+    import json
+
+    typer.echo(json.dumps(content, indent=2, ensure_ascii=False))

@@ -1,0 +1,240 @@
+"""`refersat predict`: masks of what phrases name in images."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from refersat.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from refersat.result import Result
+    from refersat.segmenter import Segmenter
+
+_KEPT_IMAGES = 8  # images that stay in memory between the check of all and their turn
+
+
+def predict(
+    images: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="IMAGE...",
+            help="Aerial images: GeoTIFF, TIFF, PNG, JPEG or anything else that rasterio or Pillow opens.",
+            show_default=False,
+        ),
+    ] = None,
+    phrases: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-t",
+            "--text",
+            metavar="PHRASE",
+            help="What to find, in English. Repeat it for more phrases.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        str, typer.Option(metavar="NAME|FOLDER", help="A name that `refersat models list` shows, or a model folder.")
+    ] = "built-in",
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the files go; it is made if missing.")] = Path(
+        "out"
+    ),
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P",
+            help="A pixel is foreground above this probability, 0 to 1; the model's own rule by default.",
+            show_default=False,
+        ),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where the model runs; auto takes a GPU if there is one.")
+    ] = "auto",
+    dtype: Annotated[
+        str, typer.Option(metavar="auto|float32|bfloat16", help="Number format; auto takes bfloat16 where it is fast.")
+    ] = "auto",
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Questions that the model answers at once; 1 on a CPU, else 4.", show_default=False
+        ),
+    ] = None,
+    bands: Annotated[
+        str | None,
+        typer.Option(
+            metavar="R,G,B",
+            help="Bands to read as red, green and blue, counted from 1, for example 4,3,2; or one band as grey.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON list of the answers to stdout, and nothing else.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="Say which device and number format were taken.")
+    ] = False,
+) -> None:
+    """Find what each PHRASE names in each IMAGE and write its mask, a picture of it, and polygons.
+
+    Per image and phrase, numbered from 1: STEM-1.mask.tif (0 and 255, size and georeferencing of the image) and
+    STEM-1.overlay.png. Per image: STEM.geojson, in longitude and latitude where the image is georeferenced, else in
+    pixels.
+
+    Example: refersat predict harbour.tif -t "the ship on the left" -t "the storage tanks" --out found
+    """
+    if not images:
+        raise UserError("no image given: refersat predict IMAGE -t PHRASE")
+    if not phrases:
+        raise UserError('no phrase given: add for example -t "the ship on the left"')
+    from refersat.question import check_phrase, check_threshold
+
+    plain = [check_phrase(phrase) for phrase in phrases]
+    check_threshold(threshold)
+    _require_distinct_names(images, len(plain), out)
+
+    from functools import lru_cache, partial
+
+    from refersat.imagery import read_image
+    from refersat.output import output_folder
+
+    read = lru_cache(maxsize=_KEPT_IMAGES)(partial(read_image, bands=_band_numbers(bands)))
+    for path in images:
+        read(path)  # before the model answers anything, so that a bad file at the end does not spoil a long run
+
+    import refersat
+
+    with output_folder(out):
+        segmenter = refersat.load(model, device=device, dtype=dtype)
+        if verbose:
+            _say_what_runs(segmenter)
+        questions = ((read(path), phrase) for path in images for phrase in plain)
+        results = segmenter.stream(questions, threshold=threshold, batch_size=batch_size)
+        with _progress_bar(len(images) * len(plain)) as advance:
+            answers = _write_all(results, images, len(plain), out, advance)
+    if as_json:
+        typer.echo(json.dumps([answer.item for answer in answers], indent=2))
+    else:
+        _print_table(answers, out)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """One item of the JSON list, and the area as people read it."""
+
+    item: dict[str, Any]
+    area: str
+
+
+def _require_distinct_names(images: Sequence[Path], phrase_count: int, out: Path) -> None:
+    """Refuse images whose answers would overwrite each other, or another input."""
+    seen: dict[str, Path] = {}
+    inputs = {os.path.realpath(path) for path in images}
+    for path in images:
+        stem = path.stem.casefold()  # some file systems do not tell upper from lower case
+        if stem in seen:
+            raise UserError(
+                f"{seen[stem]} and {path} would both write {path.stem}.geojson: run them apart, with different --out"
+            )
+        seen[stem] = path
+        endings = [f"-{k}.{kind}" for k in range(1, phrase_count + 1) for kind in ("mask.tif", "overlay.png")]
+        for ending in endings:
+            if os.path.realpath(out / (path.stem + ending)) in inputs:
+                raise UserError(
+                    f"the answer for {path} would overwrite the image {path.stem + ending}: give another --out"
+                )
+
+
+def _band_numbers(bands: str | None) -> tuple[int, ...] | None:
+    if bands is None:
+        return None
+    try:
+        return tuple(int(band) for band in bands.split(","))
+    except ValueError:
+        raise UserError(f"--bands takes numbers with commas between them, for example 4,3,2, not {bands!r}") from None
+
+
+def _say_what_runs(segmenter: Segmenter) -> None:
+    dtype = str(segmenter.dtype).removeprefix("torch.")
+    millions = segmenter.parameters / 1e6
+    typer.echo(
+        f"model {segmenter.name} ({millions:.1f} M parameters), device {segmenter.device}, dtype {dtype}", err=True
+    )
+
+
+@contextmanager
+def _progress_bar(total: int) -> Iterator[Callable[[], None]]:
+    """A progress bar on stderr, moved on by each call; none when there is only one step."""
+    if total == 1:
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("Answering"), BarColumn(), MofNCompleteColumn(), TextColumn("left"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda: progress.advance(task)
+
+
+def _write_all(
+    results: Iterator[Result], images: Sequence[Path], phrase_count: int, out: Path, advance: Callable[[], None]
+) -> list[_Answer]:
+    """Write the results, which come image by image, as they arrive; each image's polygons after its last phrase."""
+    from refersat.output import save_pictures, write_file
+    from refersat.vector import Ground, feature_collection, result_features
+
+    answers = []
+    for path in images:
+        features = []
+        for number in range(1, phrase_count + 1):
+            result = next(results)
+            ground = Ground.of(result.image)
+            found = result_features(result, ground)
+            features += found
+            mask, _ = save_pictures(result, out / f"{path.stem}-{number}")
+            area = sum(feature["properties"]["area"] for feature in found)
+            answers.append(_Answer(_item(path, result, mask), f"{area:,.0f} {ground.area_unit.replace('m2', 'm²')}"))
+            advance()
+        write_file(out / f"{path.stem}.geojson", feature_collection(features, ground))
+    return answers
+
+
+def _item(path: Path, result: Result, mask: Path) -> dict[str, Any]:
+    return {
+        "image": str(path),
+        "phrase": result.phrase,
+        "model": result.model,
+        "present": result.present,
+        "score": round(result.score, 4),
+        "area_px": result.area_px,
+        "box": result.box,
+        "mask": str(mask),
+        "seconds": round(result.seconds, 4),
+    }
+
+
+def _print_table(answers: Sequence[_Answer], out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("image", "phrase", "found", box=None, pad_edge=False, header_style="bold")
+    table.add_column("score", justify="right")
+    table.add_column("area", justify="right", no_wrap=True)
+    for answer in answers:
+        item = answer.item
+        found = Text("yes", "green") if item["present"] else Text("no", "yellow")
+        table.add_row(Text(Path(item["image"]).name), Text(item["phrase"]), found, f"{item['score']:.2f}", answer.area)
+    console = Console()
+    console.print(table)
+    images = len({answer.item["image"] for answer in answers})
+    text = f"Wrote {len(answers)} .mask.tif, {len(answers)} .overlay.png and {images} .geojson to {out}"
+    console.print(Text(text), soft_wrap=True)

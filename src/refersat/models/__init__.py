@@ -1,0 +1,1 @@
+"""The networks, one concept of the papers per file: they know nothing of files, rasters or the command line."""

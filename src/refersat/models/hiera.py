@@ -1,0 +1,150 @@
+"""SAM 2's Hiera trunk with a fusion layer and an adapter in every block.
+
+Attention, feed-forward, patch embedding and windows are those of `transformers`; this file adds the
+text stream (RS2-SAM 2, arXiv 2503.07266, figure 3).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import Sam2HieraDetConfig
+from transformers.models.sam2.modeling_sam2 import (
+    Sam2LayerNorm,
+    Sam2MultiScaleBlock,
+    Sam2PatchEmbeddings,
+    do_pool,
+    window_partition,
+    window_unpartition,
+)
+
+from refersat.models.fusion import ADAPTER_SCALE, Adapter, BlockFusion, BlockFusionKind
+
+StemKind = Literal["patch", "convolutional"]
+"""How pixels become stride-4 tokens: SAM 2's single 7x7 convolution, or a small stack of 3x3 ones."""
+
+
+class ConvolutionalStem(nn.Module):
+    """3x3 convolutions to stride 4: learns from few images where a single large patch kernel does not.
+
+    Source: Xiao et al., "Early convolutions help transformers see better" (NeurIPS 2021). Not part of SAM 2;
+    used by models trained from scratch.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        half = width // 2
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, half, kernel_size=3, stride=2, padding=1),
+            Sam2LayerNorm(half, data_format="channels_first"),
+            nn.GELU(),
+            nn.Conv2d(half, width, kernel_size=3, stride=2, padding=1),
+            Sam2LayerNorm(width, data_format="channels_first"),
+            nn.GELU(),
+            nn.Conv2d(width, width, kernel_size=3, padding=1),
+        )
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """(B, 3, S, S) -> (B, S/4, S/4, C)."""
+        return cast(Tensor, self.layers(pixel_values)).permute(0, 2, 3, 1)
+
+
+class FusedBlock(Sam2MultiScaleBlock):  # type: ignore[misc]
+    """A Hiera block whose attention output meets the phrase before it is added back."""
+
+    def __init__(
+        self,
+        config: Sam2HieraDetConfig,
+        *,
+        stage: int,
+        block: int,
+        index: int,
+        text_width: int,
+        fusion: BlockFusionKind,
+        adapter: bool,
+    ) -> None:
+        super().__init__(config, stage_idx=stage, block_idx=block, total_block_idx=index)
+        self.fusion = BlockFusion(self.dim_out, text_width, fusion) if fusion != "none" else None
+        self.adapter = Adapter(self.dim_out) if adapter else None
+
+    def forward(self, features: Tensor, text: Tensor, text_padding: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Features (B, H, W, C), text (B, L, T) -> features of the next block's size, text (B, L, T)."""
+        normed = self.layer_norm1(features)
+        shortcut = features if self.dim == self.dim_out else do_pool(self.proj(normed), self.query_stride)
+        height, width = shortcut.shape[1:3]
+        if self.window_size > 0:
+            windows, (padded_height, padded_width) = window_partition(normed, self.window_size)
+            stride = self.query_stride[0] if self.query_stride else 1
+            padded = (padded_height // stride, padded_width // stride)
+            attended = window_unpartition(self.attn(windows), self.window_size // stride, padded, (height, width))
+        else:
+            attended = self.attn(normed)
+        if self.fusion is not None:
+            attended, text = self.fusion(attended, text, text_padding)
+        features = shortcut + attended
+        normed = self.layer_norm2(features)
+        updated = features + self.mlp(normed)
+        if self.adapter is not None:
+            updated = updated + ADAPTER_SCALE * self.adapter(normed)
+        return updated, text
+
+
+class FusedHiera(nn.Module):
+    """The trunk: pixels and phrase in, one feature map per stage out."""
+
+    def __init__(
+        self,
+        config: Sam2HieraDetConfig,
+        *,
+        text_width: int,
+        fusion: BlockFusionKind,
+        adapter: bool,
+        stem: StemKind,
+    ) -> None:
+        super().__init__()
+        width = config.hidden_size
+        self.patch_embed = Sam2PatchEmbeddings(config) if stem == "patch" else ConvolutionalStem(width)
+        window = config.window_size_per_stage[0]
+        self.pos_embed = nn.Parameter(torch.zeros(1, width, *config.window_positional_embedding_background_size))
+        self.pos_embed_window = nn.Parameter(torch.zeros(1, width, window, window))
+        stages = [(stage, block) for stage, depth in enumerate(config.blocks_per_stage) for block in range(depth)]
+        self.blocks = nn.ModuleList(
+            FusedBlock(
+                config, stage=stage, block=block, index=index, text_width=text_width, fusion=fusion, adapter=adapter
+            )
+            for index, (stage, block) in enumerate(stages)
+        )
+        self.stage_ends = frozenset(sum(config.blocks_per_stage[: stage + 1]) - 1 for stage in range(4))
+
+    def forward(
+        self, pixel_values: Tensor, text: Tensor, text_padding: Tensor | None
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Run all blocks.
+
+        Args:
+            pixel_values: (B, 3, S, S), S a multiple of 32.
+            text: (B, L, T) projected phrase.
+            text_padding: (B, L) bool, True = padding; None when nothing is padded.
+
+        Returns:
+            Feature maps (B, S/4, S/4, C), (B, S/8, S/8, 2C), ... of the four stages, and the text stream (B, L, T).
+        """
+        features = self.patch_embed(pixel_values)
+        features = features + self._positions(features.shape[1], features.shape[2])
+        maps = []
+        for index, block in enumerate(self.blocks):
+            features, text = block(features, text, text_padding)
+            if index in self.stage_ends:
+                maps.append(features)
+        return tuple(maps), text
+
+    def _positions(self, height: int, width: int) -> Tensor:
+        """Absolute position (1, H, W, C): a coarse learned map, resized, plus one tile per attention window."""
+        coarse = F.interpolate(self.pos_embed, size=(height, width), mode="bicubic")
+        window = self.pos_embed_window.shape[-1]
+        repeats = (1, 1, -(-height // window), -(-width // window))
+        tiles = self.pos_embed_window.tile(repeats)[..., :height, :width]
+        return (coarse + tiles).permute(0, 2, 3, 1)

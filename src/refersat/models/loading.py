@@ -1,0 +1,246 @@
+"""From a name or a folder to a model that is ready to run. A folder never touches the network.
+
+A model is built without memory for its weights and then filled from disk, group by group, in the number format and on
+the device where it will run: at no time are there two copies of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from refersat.errors import UserError
+from refersat.models import store, zoo
+from refersat.models.checkpoint import Checkpoint
+from refersat.models.official import few, joined, plan_conversion
+from refersat.models.official_config import released_config
+from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model
+from refersat.models.zoo import ModelCard
+from refersat.text.tokenizer import TOKENIZER_FILE, PhraseTokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CONFIG_FILE = "config.json"
+TOKENIZER_FILES = (TOKENIZER_FILE, "beit3.spm")
+"""Names under which a folder may hold its SentencePiece model; the second is BEiT-3's own."""
+
+OWN_TYPE = RS2Sam2Config.model_type
+RELEASED_TYPE = "evf"
+
+_KEPT_FLOAT32 = "shared_embedding.positional_embedding"
+"""Fourier frequencies of positions, multiplied by up to 2 pi: in half precision far positions would blur."""
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in evaluation mode with what belongs to it.
+
+    Attributes:
+        model: on its device, in its number format.
+        tokenizer: of its phrases.
+        name: its name, or that of its folder.
+        card: what is known about it, if anything.
+    """
+
+    model: RS2Sam2Model
+    tokenizer: PhraseTokenizer
+    name: str
+    card: ModelCard | None
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A model folder, read but for its weights' values: ours, or as released.
+
+    Attributes:
+        folder: where it is.
+        config: of the model.
+        checkpoint: the weights on disk.
+        sources: our parameter name -> the names on disk whose tensors make it.
+        tokenizer: its tokenizer.
+    """
+
+    folder: Path
+    config: RS2Sam2Config
+    checkpoint: Checkpoint
+    sources: Mapping[str, tuple[str, ...]]
+    tokenizer: PhraseTokenizer
+
+
+def load_model(
+    name_or_folder: str | Path,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> LoadedModel:
+    """Load a model by its name or from a folder, ours or a released one.
+
+    Args:
+        name_or_folder: a name of `zoo.names()`, or a folder. A name wins over a folder of that name: write ./name then.
+        device: where it is to run.
+        dtype: number format of its weights.
+
+    Raises:
+        UserError: no such name or folder, a model not fetched yet, or files that are missing, damaged or do not fit.
+    """
+    folder, name = _locate(name_or_folder)
+    read = read_folder(folder)
+    card = ModelCard.read(folder)
+    return LoadedModel(build(read, device=device, dtype=dtype), read.tokenizer, name, card)
+
+
+def read_folder(folder: Path, *, tokenizer: Path | None = None) -> ModelFolder:
+    """Read everything of a model folder but the values of its weights, and see that it fits together.
+
+    Args:
+        folder: ours or a released one.
+        tokenizer: the SentencePiece model to use instead of the folder's own.
+
+    Raises:
+        UserError: something is missing, damaged, or does not fit.
+    """
+    description = _description(folder)
+    model_type = description.get("model_type")
+    if model_type not in (OWN_TYPE, RELEASED_TYPE):
+        raise UserError(
+            f"{folder / CONFIG_FILE} says model_type {json.dumps(model_type)}; refersat runs {OWN_TYPE} (its own) "
+            f"and {RELEASED_TYPE} (released RS2-SAM 2 and EVF-SAM 2)"
+        )
+    checkpoint = Checkpoint.find(folder)
+    if model_type == RELEASED_TYPE:
+        plan = plan_conversion(checkpoint.entries)
+        shapes = {name: entry.shape for name, entry in checkpoint.entries.items()}
+        config = released_config(plan, shapes, description)
+        sources: Mapping[str, tuple[str, ...]] = plan.sources
+    else:
+        config = _own_config(folder, description)
+        sources = {name: (name,) for name in checkpoint.entries}
+    phrases = PhraseTokenizer(tokenizer or _tokenizer_file(folder), max_length=config.max_text_length)
+    if phrases.vocab_size > config.vocab_size:
+        raise UserError(
+            f"the tokenizer of {folder} has {phrases.vocab_size} tokens, more than the model's {config.vocab_size}: "
+            f"it belongs to another model"
+        )
+    return ModelFolder(folder, config, checkpoint, sources, phrases)
+
+
+def build(read: ModelFolder, *, device: torch.device | str, dtype: torch.dtype) -> RS2Sam2Model:
+    """Build the model of a folder and fill it: in evaluation mode, on `device`, in `dtype`.
+
+    Raises:
+        UserError: names or shapes of the weights do not fit the configuration.
+    """
+    model = _empty_model(read)
+    _check_fit(read, {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()})
+    owners = {source: name for name, sources in read.sources.items() for source in sources}
+    waiting: dict[str, dict[str, Tensor]] = {}
+    for group in read.checkpoint.groups(owners):
+        ready = {}
+        while group:
+            source, tensor = group.popitem()
+            name = owners[source]
+            parts = waiting.setdefault(name, {})
+            parts[source] = _placed(tensor, name, device, dtype)
+            if len(parts) == len(read.sources[name]):
+                ready[name] = joined([parts[part] for part in read.sources[name]])
+                del waiting[name]
+        model.load_state_dict(ready, strict=False, assign=True)
+    assert not any(tensor.is_meta for tensor in model.state_dict().values())
+    model.eval()  # type: ignore[no-untyped-call]
+    return model
+
+
+def _empty_model(read: ModelFolder) -> RS2Sam2Model:
+    """The model without memory for its weights."""
+    try:
+        with torch.device("meta"):
+            return RS2Sam2Model(read.config)
+    except (TypeError, ValueError, RuntimeError, AssertionError, ZeroDivisionError, IndexError) as error:
+        raise _impossible(read.folder, error) from error
+
+
+def _placed(tensor: Tensor, name: str, device: torch.device | str, dtype: torch.dtype) -> Tensor:
+    """A copy that no longer needs the file, where and as the model wants it."""
+    if not tensor.is_floating_point():
+        return tensor.to(device, copy=True)
+    return tensor.to(device, torch.float32 if name.endswith(_KEPT_FLOAT32) else dtype, copy=True)
+
+
+def _check_fit(read: ModelFolder, expected: Mapping[str, tuple[int, ...]]) -> None:
+    missing = [name for name in expected if name not in read.sources]
+    unknown = [name for name in read.sources if name not in expected]
+    for names, what in ((missing, "are missing"), (unknown, "have no place in the model")):
+        if names:
+            raise UserError(f"{read.folder}: {len(names)} weights {what}: {few(names)}")
+    wrong = [
+        f"{name} {list(shape)} instead of {list(expected[name])}"
+        for name, sources in read.sources.items()
+        if (shape := _joined_shape(read.checkpoint, sources)) != expected[name]
+    ]
+    if wrong:
+        raise UserError(
+            f"{read.folder}: {len(wrong)} weights have another shape than its config.json says: {few(wrong)}"
+        )
+
+
+def _joined_shape(checkpoint: Checkpoint, sources: tuple[str, ...]) -> tuple[int, ...]:
+    first, *rest = (checkpoint.entries[source].shape for source in sources)
+    return (first[0] + sum(shape[0] for shape in rest), *first[1:]) if rest else first
+
+
+def _locate(name_or_folder: str | Path) -> tuple[Path, str]:
+    """The folder of a model and the name it goes by."""
+    if isinstance(name_or_folder, str) and zoo.is_name(name_or_folder):
+        name = zoo.card(name_or_folder).name
+        folder = zoo.built_in_folder() if name == zoo.BUILT_IN else store.model_folder(name)
+        if not folder.is_dir():
+            raise UserError(
+                f"{name} is not on this machine: run `refersat models fetch {name}`, or give the folder of a copy "
+                f"that was carried here: --model FOLDER"
+            )
+        return folder, name
+    folder = Path(name_or_folder).expanduser()
+    if folder.is_dir():
+        return folder, folder.resolve().name
+    if folder.exists():
+        raise UserError(f"{folder} is a file: give the folder that holds config.json and the weights")
+    raise UserError(f"{name_or_folder} is neither a folder nor a model's name; the names are: {', '.join(zoo.names())}")
+
+
+def _description(folder: Path) -> Mapping[str, Any]:
+    path = folder / CONFIG_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{folder} is not a model folder: it has no {CONFIG_FILE}") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} must hold a JSON object")
+    return content
+
+
+def _own_config(folder: Path, description: Mapping[str, Any]) -> RS2Sam2Config:
+    try:
+        return RS2Sam2Config.from_dict(dict(description))
+    except Exception as error:  # the many validators of Transformers share no other base
+        raise _impossible(folder, error) from error
+
+
+def _impossible(folder: Path, error: Exception) -> UserError:
+    return UserError(f"{folder / CONFIG_FILE} describes no possible model: {' '.join(str(error).split())}")
+
+
+def _tokenizer_file(folder: Path) -> Path:
+    for name in TOKENIZER_FILES:
+        if (folder / name).is_file():
+            return folder / name
+    raise UserError(
+        f"{folder} lacks its tokenizer, {TOKENIZER_FILE}: copy it there (released models use BEiT-3's, beit3.spm)"
+    )

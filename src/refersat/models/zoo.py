@@ -1,0 +1,203 @@
+"""Names of models and what is known about each: source, licence, data, numbers.
+
+A card says what was published and, apart from that, what was measured with this package. Nothing is filled in that
+nobody checked: an empty field means that it is not known.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from refersat.errors import UserError
+
+BUILT_IN = "built-in"
+CARD_FILE = "card.json"
+
+Numbers = Mapping[str, Mapping[str, float]]
+"""Data set and split -> metric -> value; IoU and precision in percent."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubSource:
+    """A folder of a model repository on Hugging Face.
+
+    Attributes:
+        repository: owner/name.
+        folder: folder inside it; "" is the repository itself.
+        revision: branch, tag or commit to ask for.
+    """
+
+    repository: str
+    folder: str = ""
+    revision: str = "main"
+
+    def __str__(self) -> str:
+        """For messages."""
+        folder = f", folder {self.folder}" if self.folder else ""
+        return f"{self.repository}{folder} on Hugging Face, revision {self.revision}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """What there is to know about a model.
+
+    Attributes:
+        name: as given to `--model`.
+        summary: one sentence.
+        licence: of the weights.
+        data: what it was trained on, and that data's licence.
+        paper: where it is described.
+        source: where the weights come from; None when they ship with the package or were trained locally.
+        revision: the commit that was fetched; "" before that.
+        sha256: file name -> digest, of the files as they lie on this machine.
+        published: numbers of its authors.
+        measured: numbers of this package's `refersat evaluate`.
+        training: command, time, machine and so on, for a model trained with this package.
+        notes: what a user should know.
+    """
+
+    name: str
+    summary: str = ""
+    licence: str = ""
+    data: str = ""
+    paper: str = ""
+    source: HubSource | None = None
+    revision: str = ""
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    published: Numbers = field(default_factory=dict)
+    measured: Numbers = field(default_factory=dict)
+    training: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return dataclasses.asdict(self)
+
+    def save(self, folder: Path) -> None:
+        """Write `card.json` into a folder."""
+        text = json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n"
+        (folder / CARD_FILE).write_text(text, encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> ModelCard | None:
+        """The card of a model folder, or None when it has none. Fields of later versions are left out.
+
+        Raises:
+            UserError: there is one, but it is not a card.
+        """
+        path = folder / CARD_FILE
+        if not path.is_file():
+            return None
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            known = {item.name for item in dataclasses.fields(cls)}
+            values = {name: value for name, value in content.items() if name in known}
+            if values.get("source") is not None:
+                values["source"] = HubSource(**values["source"])
+            return cls(**values | {"notes": tuple(values.get("notes", ()))})
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise UserError(f"{path} is not a model card: {' '.join(str(error).split())}") from error
+
+
+_CONFIDENCE = "The score comes from the mask's own confidence: the model never saw phrases that name nothing."
+_ABSENT = "It answers with a mask for phrases that name nothing in the image, too."
+_NO_LICENCE = "The authors state no licence for these weights: ask them before any use beyond research."
+_RS2SAM2 = "Rong et al., RS2-SAM2, AAAI 2026, arXiv 2503.07266"
+
+TOKENIZER_SOURCE = HubSource(repository="YxZhang/evf-sam2")
+"""Holds BEiT-3's SentencePiece model, which every released model here uses; for sources that lack it."""
+
+_FETCHED = (
+    ModelCard(
+        name="rs2sam2-rrsisd",
+        summary="RS2-SAM 2 (Hiera large, BEiT-3 large; 935 M parameters) trained on RRSIS-D.",
+        licence="none stated",
+        data="RRSIS-D, training split (images of DIOR); starts from SAM 2 and BEiT-3.",
+        paper=_RS2SAM2,
+        source=HubSource(repository="ReeF2025/RS2-SAM2", folder="rrsisd"),
+        published={
+            "RRSIS-D test": {
+                "mIoU": 66.72,
+                "oIoU": 78.99,
+                "Pr@0.5": 77.56,
+                "Pr@0.6": 72.34,
+                "Pr@0.7": 61.76,
+                "Pr@0.8": 47.92,
+                "Pr@0.9": 29.73,
+            }
+        },
+        notes=(_NO_LICENCE, _CONFIDENCE, _ABSENT),
+    ),
+    ModelCard(
+        name="rs2sam2-refsegrs",
+        summary="RS2-SAM 2 (Hiera large, BEiT-3 large; 935 M parameters) trained on RefSegRS.",
+        licence="none stated",
+        data="RefSegRS, training split (CC-BY-4.0); starts from SAM 2 and BEiT-3.",
+        paper=_RS2SAM2,
+        source=HubSource(repository="ReeF2025/RS2-SAM2", folder="refseg"),
+        published={
+            "RefSegRS test": {
+                "mIoU": 73.90,
+                "oIoU": 80.87,
+                "Pr@0.5": 84.31,
+                "Pr@0.6": 79.42,
+                "Pr@0.7": 70.89,
+                "Pr@0.8": 55.70,
+                "Pr@0.9": 21.19,
+            }
+        },
+        notes=(_NO_LICENCE, _CONFIDENCE, _ABSENT),
+    ),
+    ModelCard(
+        name="evf-sam2",
+        summary="EVF-SAM 2 (Hiera large, BEiT-3 large; 898 M parameters) for everyday photos: a baseline.",
+        licence="",
+        data="RefCOCO, RefCOCO+, RefCOCOg and RefCLEF: no aerial images.",
+        paper="Zhang et al., EVF-SAM, arXiv 2406.20076",
+        source=TOKENIZER_SOURCE,
+        notes=(
+            "Never trained on aerial images: expect much less of it than on photos.",
+            "Its licence was not checked for this card: see its repository.",
+            _CONFIDENCE,
+            _ABSENT,
+        ),
+    ),
+)
+
+_PLANNED = ("built-in-pslg", "pslg-sam", "grounded-sam2", "sam3")
+
+
+def names() -> list[str]:
+    """The models that this version can run, the built-in one first."""
+    return [BUILT_IN, *(card.name for card in _FETCHED)]
+
+
+def card(name: str) -> ModelCard:
+    """The card of a model by its name; that of the built-in model lies beside its weights.
+
+    Raises:
+        UserError: no such name, or one that this version cannot run yet.
+    """
+    if name == BUILT_IN:
+        return ModelCard.read(built_in_folder()) or ModelCard(name=BUILT_IN)
+    for known in _FETCHED:
+        if known.name == name:
+            return known
+    if name in _PLANNED:
+        raise UserError(f"{name} is planned but not supported in this version; there are: {', '.join(names())}")
+    raise UserError(f"no model is called {name}; there are: {', '.join(names())}")
+
+
+def is_name(text: str) -> bool:
+    """Whether the text is the name of a model, be it one that is only planned."""
+    return text in names() or text in _PLANNED
+
+
+def built_in_folder() -> Path:
+    """Where the built-in model lies inside the installed package."""
+    return Path(__file__).parent.parent / "assets" / BUILT_IN

@@ -1,0 +1,105 @@
+"""Writing files so that a reader never meets half of one: a temporary file beside the target, then a rename."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import rasterio
+from rasterio.crs import CRS
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import MemoryFile
+
+from refersat.errors import UserError
+
+if TYPE_CHECKING:
+    from refersat.result import Result
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file as a whole or not at all; an older one is replaced at once.
+
+    Raises:
+        UserError: the folder does not exist, does not allow it, or the disk is full.
+    """
+    temporary = path.with_name(f".{path.name[-100:]}.{os.getpid()}.tmp")
+    try:
+        try:
+            temporary.write_bytes(content)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+@contextmanager
+def output_folder(folder: Path) -> Iterator[Path]:
+    """The folder, made if missing and proved to be writable; if the block fails, what was made and is empty goes again.
+
+    Raises:
+        UserError: it is a file, or it cannot be made or written to.
+    """
+    made: list[Path] = []
+    try:
+        try:
+            made = [place for place in (folder, *folder.parents) if not place.exists()]
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except FileExistsError as error:
+            raise UserError(f"{folder} is a file: give a folder to write to") from error
+        except OSError as error:
+            raise UserError(f"cannot write to the folder {folder}: {error.strerror or error}") from error
+        yield folder
+    except BaseException:
+        _remove_empty(made)
+        raise
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:  # innermost first
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+
+
+def save_pictures(result: Result, stem: Path) -> tuple[Path, Path]:
+    """Write `<stem>.mask.tif` and `<stem>.overlay.png`."""
+    mask, overlay = (stem.with_name(stem.name + ending) for ending in (".mask.tif", ".overlay.png"))
+    picture = BytesIO()
+    result.overlay().save(picture, "PNG")
+    write_file(mask, mask_tiff(result))
+    write_file(overlay, picture.getvalue())
+    return mask, overlay
+
+
+def mask_tiff(result: Result) -> bytes:
+    """The mask as a TIFF: uint8, 0 and 255, deflate compressed, with the image's CRS and transform if it has them."""
+    image = result.image
+    height, width = result.mask.shape
+    with warnings.catch_warnings(), MemoryFile() as memory:
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(
+            memory.name,
+            "w",
+            driver="GTiff",
+            height=height,
+            width=width,
+            count=1,
+            dtype="uint8",
+            compress="deflate",
+            crs=CRS.from_wkt(image.crs_wkt) if image.crs_wkt else None,
+            transform=image.transform,
+        ) as target:
+            target.write(result.mask.astype(np.uint8) * np.uint8(255), 1)
+        return bytes(memory.getbuffer())

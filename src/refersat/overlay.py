@@ -1,0 +1,107 @@
+"""The picture of an answer: the image, the mask tinted and outlined on it, and a caption below."""
+
+from __future__ import annotations
+
+import textwrap
+
+import cv2
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+from PIL import ImageDraw, ImageFont
+
+SHORTEST_LONG_SIDE = 720  # smaller images are enlarged, so that the caption can be read
+LONGEST_SIDE = 2048  # larger ones are reduced to what a screen shows
+
+_MASK = (255, 40, 120)  # a magenta that neither land nor water nor roofs have
+_HALO = (20, 8, 14)
+_TINT = 0.34
+_CAPTION = (19, 22, 28)
+_TEXT = (240, 242, 245)
+_MUTED = (150, 156, 166)
+_ABSENT = (255, 190, 60)
+_MAX_LINES = 3
+
+
+def draw_overlay(
+    rgb: NDArray[np.uint8], mask: NDArray[np.bool_], *, phrase: str, score: float, present: bool
+) -> PIL.Image.Image:
+    """Draw an answer.
+
+    Args:
+        rgb: (H, W, 3).
+        mask: (H, W).
+        phrase: the caption; shortened to a few lines.
+        score: shown beside it.
+        present: False fades the image and says "not found".
+
+    Returns:
+        An RGB picture of the image's shape, at most `LONGEST_SIDE` wide or high, and a caption bar below it.
+    """
+    picture, shape = _scaled(rgb, mask)
+    if present:
+        _paint(picture, shape)
+    else:
+        picture = _faded(picture)
+    caption = _caption(picture.shape[1], phrase, score, present)
+    height, width = picture.shape[:2]
+    whole = PIL.Image.new("RGB", (width, height + caption.height), _CAPTION)
+    whole.paste(PIL.Image.fromarray(picture), (0, 0))
+    whole.paste(caption, (0, height))
+    return whole
+
+
+def _scaled(rgb: NDArray[np.uint8], mask: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Image and mask (0 or 1) at the picture's size."""
+    height, width = mask.shape
+    scale = min(max(1.0, SHORTEST_LONG_SIDE / max(height, width)), LONGEST_SIDE / max(height, width))
+    if scale == 1.0:
+        return rgb.copy(), mask.astype(np.uint8)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    how = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
+    soft = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR if scale > 1 else cv2.INTER_AREA)
+    return np.asarray(cv2.resize(rgb, size, interpolation=how), dtype=np.uint8), (soft > 0.5).astype(np.uint8)
+
+
+def _paint(picture: NDArray[np.uint8], shape: NDArray[np.uint8]) -> None:
+    """Tint the mask and draw its outline, a bright line on a dark halo, into the picture."""
+    inside = shape.astype(bool)
+    picture[inside] = np.rint(picture[inside] * (1 - _TINT) + np.array(_MASK) * _TINT).astype(np.uint8)
+    outlines, _ = cv2.findContours(shape, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    thickness = max(2, round(max(shape.shape) / 450))
+    cv2.drawContours(picture, outlines, -1, _HALO, thickness + 2, cv2.LINE_AA)
+    cv2.drawContours(picture, outlines, -1, _MASK, thickness, cv2.LINE_AA)
+
+
+def _faded(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    grey = picture.mean(axis=2, keepdims=True)
+    faded: NDArray[np.uint8] = np.rint(0.7 * (0.35 * picture + 0.65 * grey)).astype(np.uint8)
+    return faded
+
+
+def _caption(width: int, phrase: str, score: float, present: bool) -> PIL.Image.Image:
+    """A bar with the phrase on the left and the score, or "not found", on the right."""
+    size = min(max(16, round(width / 40)), 40)
+    font, small = ImageFont.load_default(size), ImageFont.load_default(max(13, round(size * 0.8)))
+    verdict, colour = (f"{score:.2f}", _MASK) if present else ("not found", _ABSENT)
+    detail = "score" if present else f"score {score:.2f}"
+    pad = size
+    right = max(font.getlength(verdict), small.getlength(detail))
+    lines = _wrapped(phrase, font, width - 2 * pad - round(right) - pad - size)
+    line_height = round(size * 1.35)
+    height = max(len(lines), 2) * line_height + pad
+    bar = PIL.Image.new("RGB", (width, height), _CAPTION)
+    draw = ImageDraw.Draw(bar)
+    draw.rectangle((0, 0, max(4, size // 4), height), fill=colour)
+    top = (height - len(lines) * line_height) / 2
+    for number, line in enumerate(lines):
+        draw.text((pad, top + (number + 0.5) * line_height), line, font=font, fill=_TEXT, anchor="lm")
+    middle = height / 2
+    draw.text((width - pad, middle - line_height * 0.45), verdict, font=font, fill=colour, anchor="rm")
+    draw.text((width - pad, middle + line_height * 0.45), detail, font=small, fill=_MUTED, anchor="rm")
+    return bar
+
+
+def _wrapped(phrase: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: float) -> list[str]:
+    per_line = max(8, int(room * len(phrase) / font.getlength(phrase)))
+    return textwrap.wrap(phrase, per_line, max_lines=_MAX_LINES, placeholder=" …")

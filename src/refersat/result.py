@@ -1,0 +1,87 @@
+"""The answer to one phrase about one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refersat.imagery import Image
+
+if TYPE_CHECKING:
+    import PIL.Image
+    import shapely
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result:
+    """What a phrase names in an image of H x W pixels.
+
+    Attributes:
+        image: the image as the model saw it, with its georeferencing.
+        phrase: the phrase that was asked.
+        model: name of the model that answered.
+        mask: bool (H, W), True on the target; all False when the target is not there.
+        probability: float32 (H, W) in [0, 1], per pixel, also when the target is not there.
+        score: in [0, 1], that the target is there.
+        present: whether the target is there, by the model's own rule.
+        seconds: time the model took; of a batch, the equal share.
+    """
+
+    image: Image
+    phrase: str
+    model: str
+    mask: NDArray[np.bool_]
+    probability: NDArray[np.float32]
+    score: float
+    present: bool
+    seconds: float
+
+    @cached_property
+    def area_px(self) -> int:
+        """Foreground pixels."""
+        return int(np.count_nonzero(self.mask))
+
+    @cached_property
+    def box(self) -> tuple[int, int, int, int] | None:
+        """(x0, y0, x1, y1) in pixels around the mask, x1 and y1 just outside of it; None for an empty mask."""
+        columns, rows = np.flatnonzero(self.mask.any(axis=0)), np.flatnonzero(self.mask.any(axis=1))
+        if not columns.size:
+            return None
+        return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+    def polygons(self) -> list[shapely.Polygon]:
+        """The mask's outlines in pixel coordinates (x right, y down), with holes, the largest first."""
+        from refersat.vector import mask_polygons
+
+        return mask_polygons(self.mask)
+
+    def overlay(self) -> PIL.Image.Image:
+        """The image with the mask tinted and outlined, and a caption with phrase and score."""
+        from refersat.overlay import draw_overlay
+
+        return draw_overlay(self.image.rgb, self.mask, phrase=self.phrase, score=self.score, present=self.present)
+
+    def save(self, stem: str | Path) -> list[Path]:
+        """Write `<stem>.mask.tif`, `<stem>.overlay.png` and `<stem>.geojson`; folders are made, older files replaced.
+
+        Raises:
+            UserError: the place cannot be written to.
+        """
+        from refersat.output import output_folder, save_pictures, write_file
+        from refersat.vector import Ground, feature_collection, result_features
+
+        stem = Path(stem)
+        ground = Ground.of(self.image)
+        with output_folder(stem.parent):
+            paths = [*save_pictures(self, stem), stem.with_name(f"{stem.name}.geojson")]
+            write_file(paths[-1], feature_collection(result_features(self, ground), ground))
+        return paths
+
+    def __repr__(self) -> str:
+        found = f"{self.area_px} of {self.mask.size} px" if self.present else "not found"
+        return f"Result({self.phrase!r}: {found}, score {self.score:.2f}, model {self.model})"

@@ -1,0 +1,1 @@
+"""Phrases: the tokenizer of the models and the generator of referring expressions."""

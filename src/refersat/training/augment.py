@@ -1,0 +1,68 @@
+"""Random views of an image together with the outlines of its objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refersat.data.coco import CocoImage
+from refersat.training.recipe import AugmentOptions
+
+SMALLEST_OBJECT = 20.0
+"""Square pixels of the view; less of an object than this is not one."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Pixels (H, W, 3) uint8 and the objects that lie in them, in the same pixels."""
+
+    pixels: NDArray[np.uint8]
+    scene: CocoImage
+
+
+def random_view(image: NDArray[np.uint8], scene: CocoImage, options: AugmentOptions, rng: np.random.Generator) -> View:
+    """Crop, flip, turn and recolour at random."""
+    height, width = image.shape[:2]
+    x0, y0, x1, y1 = 0, 0, width, height
+    if rng.random() < options.crop:
+        side_x, side_y = _crop_sides(options.smallest_crop, rng)
+        crop_width, crop_height = max(32, round(side_x * width)), max(32, round(side_y * height))
+        x0 = int(rng.integers(0, max(1, width - crop_width + 1)))
+        y0 = int(rng.integers(0, max(1, height - crop_height + 1)))
+        x1, y1 = min(width, x0 + crop_width), min(height, y0 + crop_height)
+    pixels = image[y0:y1, x0:x1]
+    matrix = np.array([[1.0, 0.0, -x0], [0.0, 1.0, -y0], [0.0, 0.0, 1.0]])
+
+    if options.flip and rng.random() < 0.5:
+        matrix = np.array([[-1.0, 0.0, pixels.shape[1]], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]) @ matrix
+        pixels = pixels[:, ::-1]
+    turns = int(rng.integers(0, 4)) if options.rotate else 0
+    for _ in range(turns):
+        # A quarter turn counter-clockwise: (x, y) -> (y, width - x).
+        matrix = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, pixels.shape[1]], [0.0, 0.0, 1.0]]) @ matrix
+        pixels = np.rot90(pixels)
+
+    view_height, view_width = pixels.shape[:2]
+    warped = scene.warped(matrix[:2], view_width, view_height, min_area=SMALLEST_OBJECT)
+    return View(_recolour(pixels, options.colour, rng), warped)
+
+
+def _crop_sides(smallest: float, rng: np.random.Generator) -> tuple[float, float]:
+    side = rng.uniform(smallest, 1.0)
+    stretch = rng.uniform(0.8, 1.25) ** 0.5
+    return min(1.0, side * stretch), min(1.0, side / stretch)
+
+
+def _recolour(pixels: NDArray[np.uint8], strength: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+    if strength == 0:
+        return np.ascontiguousarray(pixels)
+    brightness, contrast, saturation = 1 + rng.uniform(-strength, strength, size=3)
+    tint = 1 + rng.uniform(-strength, strength, size=3) / 4
+    values = pixels.astype(np.float32)
+    grey = values.mean(axis=2, keepdims=True)
+    values = grey + (values - grey) * saturation
+    mean = grey.mean()
+    values = (mean + (values - mean) * contrast) * brightness * tint
+    return np.clip(values, 0, 255).astype(np.uint8)

@@ -1,0 +1,58 @@
+"""Which parameters train, in which group, and their moving average."""
+
+from __future__ import annotations
+
+import re
+from copy import deepcopy
+
+import torch
+from torch import nn
+
+from refersat.models.rs2sam2 import RS2Sam2Model
+
+# Parts of SAM 2 that a phrase-driven single mask never reaches: they cannot receive a gradient.
+_IDLE = re.compile(
+    r"prompt_encoder\.(point_embed|not_a_point_embed)\."
+    r"|mask_decoder\.output_hypernetworks_mlps\.[123]\."
+    r"|mask_decoder\.iou_prediction_head\."
+)
+_NO_DECAY = re.compile(r"(bias|pos_embed|pos_embed_window|cls_token|no_memory_embedding|_positions\.weight)$")
+
+
+def freeze_idle(model: RS2Sam2Model, *, boundary_loss: bool) -> None:
+    """Freeze every parameter that cannot receive a gradient, so that no optimizer carries it."""
+    last = len(model.trunk.blocks) - 1
+    last_text = re.compile(rf"trunk\.blocks\.{last}\.fusion\.(text_from_image|text_up)\.")
+    for name, parameter in model.named_parameters():
+        idle = _IDLE.match(name) or last_text.match(name)
+        idle = idle or (name.startswith("prompt_encoder.no_mask_embed.") and model.mask_prompt is not None)
+        idle = idle or (name.startswith("prompt_encoder.mask_embed.") and model.mask_prompt is None)
+        idle = idle or (name.startswith("boundary_scalar.") and not boundary_loss)
+        if idle:
+            parameter.requires_grad_(False)
+
+
+def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Two AdamW groups: matrices with weight decay; norms, biases and position tables without."""
+    decay, plain = [], []
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            (plain if parameter.ndim < 2 or _NO_DECAY.search(name) else decay).append(parameter)
+    return [{"params": decay, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+
+
+class MovingAverage:
+    """Exponential moving average of a model's weights; what is validated and saved."""
+
+    def __init__(self, model: RS2Sam2Model, decay: float) -> None:
+        self.decay = decay
+        self.updates = 0
+        self.model = deepcopy(model).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def update(self, model: RS2Sam2Model) -> None:
+        """Move towards the model; faster at first, so that random weights are soon forgotten."""
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        for average, current in zip(self.model.parameters(), model.parameters(), strict=True):
+            average.lerp_(current.detach(), 1 - decay)

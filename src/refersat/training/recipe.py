@@ -1,0 +1,150 @@
+"""Recipes: everything that decides a training run, as a typed and validated file.
+
+A typo is an error that names the field. `--set a.b=c` overrides a value; the resolved recipe is saved beside the weights.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from refersat.errors import UserError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataOptions(_Section):
+    """Images with outlined objects; phrases are generated while training."""
+
+    annotations: Path = Field(description="COCO instances file of the training images")
+    images: Path = Field(description="folder of its images")
+    validation: Path | None = Field(None, description="`triplets` folder to choose the weights by")
+    never_absent: list[str] = Field([], description="categories that are not labelled everywhere")
+    style: Literal["train", "all"] = Field("all", description="wordings of the generated phrases")
+
+
+class AugmentOptions(_Section):
+    """Random views of an image. Phrases are made after it, so left stays left."""
+
+    crop: float = Field(0.7, ge=0, le=1, description="share of samples that see a crop instead of the whole image")
+    smallest_crop: float = Field(0.45, gt=0, le=1, description="smallest side of a crop, relative to the image's")
+    flip: bool = True
+    rotate: bool = Field(True, description="quarter turns")
+    colour: float = Field(0.25, ge=0, le=1, description="strength of brightness, contrast and saturation changes")
+
+
+class LossOptions(_Section):
+    """Weights of the loss terms."""
+
+    cross_entropy: float = Field(5.0, ge=0)
+    dice: float = Field(1.0, ge=0)
+    boundary: float = Field(0.2, ge=0)
+    presence: float = Field(0.5, ge=0, description="is the target there")
+    pseudo_mask: float = Field(0.5, ge=0, description="coarse target for the mask prompt generator")
+    categories: float = Field(0.5, ge=0, description="what every pixel shows, by a head that is thrown away later")
+
+
+class Stage(_Section):
+    """A part of the schedule with views of one size."""
+
+    steps: int = Field(gt=0)
+    image_size: int = Field(gt=0, multiple_of=32)
+    batch_size: int = Field(gt=0, description="samples of one step over all processes")
+
+
+class OptimizerOptions(_Section):
+    """AdamW with linear warm-up and cosine decay over all stages."""
+
+    learning_rate: float = Field(6e-4, gt=0)
+    weight_decay: float = Field(0.05, ge=0, description="not on norms, biases and position tables")
+    warm_up: int = Field(300, ge=0, description="steps")
+    clip: float = Field(1.0, gt=0, description="largest gradient norm")
+    average: float = Field(0.998, ge=0, lt=1, description="decay of the moving average that is saved")
+
+
+class Recipe(_Section):
+    """A training run from scratch on generated phrases."""
+
+    name: str
+    seed: int = 0
+    model: dict[str, Any] = Field({}, description="changes to the built-in model's configuration")
+    tokenizer_sentences: int = Field(60_000, gt=0, description="generated sentences the vocabulary is learned from")
+    data: DataOptions
+    augment: AugmentOptions = AugmentOptions()
+    loss: LossOptions = LossOptions()
+    stages: list[Stage] = Field(min_length=1)
+    optimizer: OptimizerOptions = OptimizerOptions()
+    validate_every: int = Field(500, gt=0, description="steps")
+    validation_samples: int = Field(200, gt=0, description="of the validation set, evenly spread")
+
+    @property
+    def steps(self) -> int:
+        """Steps of all stages together."""
+        return sum(stage.steps for stage in self.stages)
+
+    def stage_at(self, step: int) -> Stage:
+        """The stage that a step (from 0) belongs to."""
+        for stage in self.stages:
+            if step < stage.steps:
+                return stage
+            step -= stage.steps
+        return self.stages[-1]
+
+
+def load_recipe(source: str, overrides: list[str]) -> Recipe:
+    """Read a recipe file, or one that ships with the package by its name, and apply `a.b=c` overrides.
+
+    Raises:
+        UserError: no such recipe, or a field is unknown, missing or out of range.
+    """
+    content = _read(source)
+    for override in overrides:
+        _apply(content, override)
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
+        raise UserError(f"recipe {source}: {faults}") from None
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the recipes in the package."""
+    folder = resources.files("refersat") / "recipes"
+    return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def _read(source: str) -> dict[str, Any]:
+    if source in shipped_recipes():
+        text = (resources.files("refersat") / "recipes" / f"{source}.yaml").read_text(encoding="utf-8")
+    else:
+        try:
+            text = Path(source).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            known = ", ".join(shipped_recipes())
+            raise UserError(f"cannot read the recipe {source}: {error}; recipes that ship with refersat: {known}") from None
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"recipe {source} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"recipe {source} holds no fields")
+    return content
+
+
+def _apply(content: dict[str, Any], override: str) -> None:
+    path, equals, value = override.partition("=")
+    if not equals or not path:
+        raise UserError(f"--set takes FIELD=VALUE (for example optimizer.learning_rate=1e-4), not {override!r}")
+    *parents, last = path.split(".")
+    section = content
+    for parent in parents:
+        section = section.setdefault(parent, {})
+        if not isinstance(section, dict):
+            raise UserError(f"--set {override}: {parent} is a single value, it has no fields")
+    section[last] = yaml.safe_load(value)

@@ -1,0 +1,129 @@
+"""Masks as polygons, on the ground where the image has a place there, as GeoJSON (RFC 7946)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import affine
+import numpy as np
+import pyproj
+import shapely
+from numpy.typing import NDArray
+from pyproj.exceptions import ProjError
+from rasterio.features import shapes
+from shapely.geometry.polygon import orient
+
+from refersat.imagery import Image
+
+if TYPE_CHECKING:
+    from refersat.result import Result
+
+LONGITUDE_LATITUDE = "EPSG:4326 longitude/latitude"
+PIXELS = "pixel: x right, y down, from the top left corner"
+
+_DECIMALS = 8  # of a degree: about a millimetre
+
+
+def mask_polygons(mask: NDArray[np.bool_]) -> list[shapely.Polygon]:
+    """The outlines of a mask (H, W) along its pixel edges: valid polygons with holes, disjoint, largest first.
+
+    Coordinates are pixels, x right and y down from the top left corner. Pixels that touch at a corner only belong to
+    different polygons, so the areas sum to the number of foreground pixels.
+    """
+    found = (shapely.geometry.shape(outline) for outline, _ in shapes(mask.astype(np.uint8), mask=mask, connectivity=4))
+    parts = [part for polygon in found for part in shapely.get_parts(shapely.make_valid(polygon))]
+    return sorted((orient(part) for part in parts if part.geom_type == "Polygon"), key=lambda part: -float(part.area))
+
+
+@dataclass(frozen=True)
+class Ground:
+    """From the pixels of one image to the ground; the identity, in pixels, where the image has no usable place there.
+
+    `area_unit` is "m2" or "px"; `area_method` says how areas are found.
+    """
+
+    coordinate_system: str = PIXELS
+    area_unit: str = "px"
+    area_method: str = "number of pixels"
+    _pixel_to_crs: affine.Affine = affine.identity
+    _crs: pyproj.CRS | None = None
+    _crs_to_degrees: pyproj.Transformer | None = None
+
+    @classmethod
+    def of(cls, image: Image) -> Ground:
+        """The ground of an image: lon/lat and square metres with a geographic or projected CRS, else pixels."""
+        if image.crs_wkt is None or image.transform is None:
+            return cls()
+        try:
+            crs = pyproj.CRS.from_wkt(image.crs_wkt)
+            to_degrees = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+        except ProjError:  # a local grid: nobody can say where on the ground it lies
+            return cls()
+        if not (crs.is_geographic or crs.is_projected):
+            return cls()
+        method = "geodesic on the WGS 84 ellipsoid" if crs.is_geographic else "in the plane of the image's CRS"
+        ground = cls(LONGITUDE_LATITUDE, "m2", method, image.transform, crs, to_degrees)
+        frame = shapely.box(0, 0, image.width, image.height)
+        return ground if np.isfinite(shapely.get_coordinates(ground._degrees(frame))).all() else cls()
+
+    def place(self, polygon: shapely.Polygon) -> shapely.Polygon:
+        """A polygon in pixels as longitude and latitude, exterior counter-clockwise; unchanged without a ground."""
+        if self._crs is None:
+            return polygon
+        degrees = self._degrees(polygon)
+        return orient(shapely.transform(degrees, lambda points: np.round(points, _DECIMALS)))
+
+    def area(self, polygon: shapely.Polygon) -> float:
+        """Area of a polygon in pixels, in `area_unit`."""
+        if self._crs is None:
+            return float(polygon.area)
+        if self._crs.is_geographic:
+            area, _ = pyproj.Geod(ellps="WGS84").geometry_area_perimeter(orient(self._degrees(polygon)))
+            return abs(float(area))
+        metres_per_unit = self._crs.axis_info[0].unit_conversion_factor
+        return float(polygon.area) * abs(self._pixel_to_crs.determinant) * metres_per_unit**2
+
+    def _degrees(self, polygon: shapely.Polygon) -> shapely.Polygon:
+        assert self._crs_to_degrees is not None
+        place = self._crs_to_degrees.transform
+        a, b, c, d, e, f = self._pixel_to_crs[:6]
+
+        def to_degrees(points: NDArray[np.float64]) -> NDArray[np.float64]:
+            x, y = points.T
+            return np.stack(place(a * x + b * y + c, d * x + e * y + f), axis=-1)
+
+        return shapely.transform(polygon, to_degrees)
+
+
+def result_features(result: Result, ground: Ground) -> list[dict[str, Any]]:
+    """One GeoJSON feature per polygon of a result, the largest first."""
+    return [
+        {
+            "type": "Feature",
+            "properties": {
+                "phrase": result.phrase,
+                "score": round(result.score, 4),
+                "model": result.model,
+                "area": round(ground.area(polygon), 2),
+                "area_unit": ground.area_unit,
+            },
+            "geometry": shapely.geometry.mapping(ground.place(polygon)),
+        }
+        for polygon in result.polygons()
+    ]
+
+
+def feature_collection(features: list[dict[str, Any]], ground: Ground) -> bytes:
+    """A GeoJSON file. The members `coordinate_system` and `area_method` say what its numbers are.
+
+    (RFC 7946 section 7.1 keeps a member called "coordinates" out of a feature collection.)
+    """
+    collection = {
+        "type": "FeatureCollection",
+        "coordinate_system": ground.coordinate_system,
+        "area_method": ground.area_method,
+        "features": features,
+    }
+    return (json.dumps(collection, ensure_ascii=False) + "\n").encode()
