@@ -101,7 +101,7 @@ def inputs(case: dict[str, np.ndarray]) -> tuple[dict[str, Tensor], Tensor]:
 
 
 def released_losses(model: RS2Sam2Model, arguments: dict[str, Tensor], target: Tensor) -> dict[str, Tensor]:
-    """The released loss at batch 1, in which dice is a sum over the two classes and the boundary is of the hard mask."""
+    """The released loss at batch 1: dice is a sum over the two classes, the boundary is of the hard mask."""
     output = model(**arguments)
     losses = {
         "loss_ce": cross_entropy(output.logits, target).sum(),

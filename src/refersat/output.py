@@ -7,20 +7,17 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import rasterio
+from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
 from refersat.errors import UserError
-
-if TYPE_CHECKING:
-    from refersat.result import Result
+from refersat.imagery import Image
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -73,20 +70,9 @@ def _remove_empty(folders: list[Path]) -> None:
             return
 
 
-def save_pictures(result: Result, stem: Path) -> tuple[Path, Path]:
-    """Write `<stem>.mask.tif` and `<stem>.overlay.png`."""
-    mask, overlay = (stem.with_name(stem.name + ending) for ending in (".mask.tif", ".overlay.png"))
-    picture = BytesIO()
-    result.overlay().save(picture, "PNG")
-    write_file(mask, mask_tiff(result))
-    write_file(overlay, picture.getvalue())
-    return mask, overlay
-
-
-def mask_tiff(result: Result) -> bytes:
-    """The mask as a TIFF: uint8, 0 and 255, deflate compressed, with the image's CRS and transform if it has them."""
-    image = result.image
-    height, width = result.mask.shape
+def mask_tiff(mask: NDArray[np.bool_], image: Image) -> bytes:
+    """A mask (H, W) as a TIFF: uint8, 0 and 255, deflate compressed, at the image's place if it has one."""
+    height, width = mask.shape
     with warnings.catch_warnings(), MemoryFile() as memory:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with rasterio.open(
@@ -101,5 +87,5 @@ def mask_tiff(result: Result) -> bytes:
             crs=CRS.from_wkt(image.crs_wkt) if image.crs_wkt else None,
             transform=image.transform,
         ) as target:
-            target.write(result.mask.astype(np.uint8) * np.uint8(255), 1)
+            target.write(mask.astype(np.uint8) * np.uint8(255), 1)
         return bytes(memory.getbuffer())

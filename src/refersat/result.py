@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from refersat.imagery import Image
 if TYPE_CHECKING:
     import PIL.Image
     import shapely
+
+    from refersat.vector import Ground
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -66,21 +69,43 @@ class Result:
 
         return draw_overlay(self.image.rgb, self.mask, phrase=self.phrase, score=self.score, present=self.present)
 
+    def features(self, ground: Ground) -> list[dict[str, Any]]:
+        """One GeoJSON feature per polygon, the largest first, placed on the image's ground."""
+        from refersat.vector import polygon_features
+
+        properties = {"phrase": self.phrase, "score": round(self.score, 4), "model": self.model}
+        return polygon_features(self.polygons(), ground, properties)
+
     def save(self, stem: str | Path) -> list[Path]:
         """Write `<stem>.mask.tif`, `<stem>.overlay.png` and `<stem>.geojson`; folders are made, older files replaced.
 
         Raises:
             UserError: the place cannot be written to.
         """
-        from refersat.output import output_folder, save_pictures, write_file
-        from refersat.vector import Ground, feature_collection, result_features
+        from refersat.output import output_folder, write_file
+        from refersat.vector import Ground, feature_collection
 
         stem = Path(stem)
         ground = Ground.of(self.image)
         with output_folder(stem.parent):
-            paths = [*save_pictures(self, stem), stem.with_name(f"{stem.name}.geojson")]
-            write_file(paths[-1], feature_collection(result_features(self, ground), ground))
+            paths = [*self.save_pictures(stem), stem.with_name(f"{stem.name}.geojson")]
+            write_file(paths[-1], feature_collection(self.features(ground), ground))
         return paths
+
+    def save_pictures(self, stem: Path) -> tuple[Path, Path]:
+        """Write `<stem>.mask.tif` and `<stem>.overlay.png` into a folder that exists.
+
+        Raises:
+            UserError: the place cannot be written to.
+        """
+        from refersat.output import mask_tiff, write_file
+
+        mask, overlay = (stem.with_name(stem.name + ending) for ending in (".mask.tif", ".overlay.png"))
+        picture = BytesIO()
+        self.overlay().save(picture, "PNG")
+        write_file(mask, mask_tiff(self.mask, self.image))
+        write_file(overlay, picture.getvalue())
+        return mask, overlay
 
     def __repr__(self) -> str:
         found = f"{self.area_px} of {self.mask.size} px" if self.present else "not found"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import affine
 import numpy as np
@@ -16,9 +17,6 @@ from rasterio.features import shapes
 from shapely.geometry.polygon import orient
 
 from refersat.imagery import Image
-
-if TYPE_CHECKING:
-    from refersat.result import Result
 
 LONGITUDE_LATITUDE = "EPSG:4326 longitude/latitude"
 PIXELS = "pixel: x right, y down, from the top left corner"
@@ -48,7 +46,6 @@ class Ground:
     area_unit: str = "px"
     area_method: str = "number of pixels"
     _pixel_to_crs: affine.Affine = affine.identity
-    _crs: pyproj.CRS | None = None
     _crs_to_degrees: pyproj.Transformer | None = None
 
     @classmethod
@@ -63,27 +60,24 @@ class Ground:
             return cls()
         if not (crs.is_geographic or crs.is_projected):
             return cls()
-        method = "geodesic on the WGS 84 ellipsoid" if crs.is_geographic else "in the plane of the image's CRS"
-        ground = cls(LONGITUDE_LATITUDE, "m2", method, image.transform, crs, to_degrees)
+        ground = cls(LONGITUDE_LATITUDE, "m2", "geodesic on the WGS 84 ellipsoid", image.transform, to_degrees)
         frame = shapely.box(0, 0, image.width, image.height)
         return ground if np.isfinite(shapely.get_coordinates(ground._degrees(frame))).all() else cls()
 
     def place(self, polygon: shapely.Polygon) -> shapely.Polygon:
         """A polygon in pixels as longitude and latitude, exterior counter-clockwise; unchanged without a ground."""
-        if self._crs is None:
+        if self._crs_to_degrees is None:
             return polygon
         degrees = self._degrees(polygon)
         return orient(shapely.transform(degrees, lambda points: np.round(points, _DECIMALS)))
 
     def area(self, polygon: shapely.Polygon) -> float:
         """Area of a polygon in pixels, in `area_unit`."""
-        if self._crs is None:
+        if self._crs_to_degrees is None:
             return float(polygon.area)
-        if self._crs.is_geographic:
-            area, _ = pyproj.Geod(ellps="WGS84").geometry_area_perimeter(orient(self._degrees(polygon)))
-            return abs(float(area))
-        metres_per_unit = self._crs.axis_info[0].unit_conversion_factor
-        return float(polygon.area) * abs(self._pixel_to_crs.determinant) * metres_per_unit**2
+        # Not in the plane of the CRS: Mercator's square metres are a quarter too large at 27 degrees of latitude.
+        area, _ = pyproj.Geod(ellps="WGS84").geometry_area_perimeter(orient(self._degrees(polygon)))
+        return abs(float(area))
 
     def _degrees(self, polygon: shapely.Polygon) -> shapely.Polygon:
         assert self._crs_to_degrees is not None
@@ -97,21 +91,17 @@ class Ground:
         return shapely.transform(polygon, to_degrees)
 
 
-def result_features(result: Result, ground: Ground) -> list[dict[str, Any]]:
-    """One GeoJSON feature per polygon of a result, the largest first."""
+def polygon_features(
+    polygons: Iterable[shapely.Polygon], ground: Ground, properties: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """One GeoJSON feature per polygon (in pixels), with its area and unit beside the given properties."""
     return [
         {
             "type": "Feature",
-            "properties": {
-                "phrase": result.phrase,
-                "score": round(result.score, 4),
-                "model": result.model,
-                "area": round(ground.area(polygon), 2),
-                "area_unit": ground.area_unit,
-            },
+            "properties": {**properties, "area": round(ground.area(polygon), 2), "area_unit": ground.area_unit},
             "geometry": shapely.geometry.mapping(ground.place(polygon)),
         }
-        for polygon in result.polygons()
+        for polygon in polygons
     ]
 
 

@@ -188,8 +188,8 @@ def _write_all(
     results: Iterator[Result], images: Sequence[Path], phrase_count: int, out: Path, advance: Callable[[], None]
 ) -> list[_Answer]:
     """Write the results, which come image by image, as they arrive; each image's polygons after its last phrase."""
-    from refersat.output import save_pictures, write_file
-    from refersat.vector import Ground, feature_collection, result_features
+    from refersat.output import write_file
+    from refersat.vector import Ground, feature_collection
 
     answers = []
     for path in images:
@@ -197,9 +197,9 @@ def _write_all(
         for number in range(1, phrase_count + 1):
             result = next(results)
             ground = Ground.of(result.image)
-            found = result_features(result, ground)
+            found = result.features(ground)
             features += found
-            mask, _ = save_pictures(result, out / f"{path.stem}-{number}")
+            mask, _ = result.save_pictures(out / f"{path.stem}-{number}")
             area = sum(feature["properties"]["area"] for feature in found)
             answers.append(_Answer(_item(path, result, mask), f"{area:,.0f} {ground.area_unit.replace('m2', 'm²')}"))
             advance()

@@ -12,32 +12,49 @@ from refersat.errors import UserError
 
 def train(
     recipe: Annotated[str, typer.Argument(help="A recipe file (YAML), or the name of one that ships: built-in.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the model, the log and the state to resume from.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="For the model, the log and the state; runs/NAME of the recipe by default."
+        ),
+    ] = None,
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a field: --set optimizer.learning_rate=1e-4. Repeatable.")
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe; VALUE is YAML. Repeatable."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    print_recipe: Annotated[bool, typer.Option("--print-recipe", help="Print the resolved recipe and stop.")] = False,
+    print_recipe: Annotated[
+        bool, typer.Option("--print-recipe", help="Print the recipe with every field and stop.")
+    ] = False,
 ) -> None:
-    """Train a model. Phrases are generated for the objects of a COCO instances file while training.
+    """Train a model on the outlined objects of a COCO instances file; phrases are generated while training.
 
-    Several processes or devices: accelerate launch -m refersat train ... (CPU: --cpu --num_processes 2).
-    """
-    try:
-        import accelerate  # noqa: F401 - only to tell early and clearly
-    except ModuleNotFoundError:
-        raise UserError("training needs more packages: pip install 'refersat[train]'") from None
+    \b
+    refersat train built-in \\
+      --set data.annotations=train.json --set data.images=images --set data.validation=runs/val
+
+    `refersat data generate` makes the validation folder. FOLDER/model is the trained model, for --model of every
+    command; FOLDER/metrics.jsonl is the log. Ctrl-C saves the state and stops, --resume goes on.
+
+    \b
+    Several processes or devices: accelerate launch -m refersat train ...
+    """  # noqa: D301 - click keeps the lines of a paragraph that begins with \b
     from refersat.training.recipe import load_recipe
 
     resolved = load_recipe(recipe, overrides or [])
     if print_recipe:
         typer.echo(resolved.model_dump_json(indent=2))
         return
+    folder = out or Path("runs") / resolved.name
 
-    from accelerate import PartialState
+    try:
+        from accelerate import PartialState
+    except ModuleNotFoundError:
+        raise UserError("training needs more packages: pip install 'refersat[train]'") from None
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from refersat.training.interruption import Stopped
     from refersat.training.loop import train as run
 
     columns = (
@@ -46,12 +63,18 @@ def train(
         TextColumn("loss {task.fields[loss]:.3f}  {task.fields[rate]:.1f} images/s"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), disable=not PartialState().is_main_process) as progress:
-        task = progress.add_task("training", total=resolved.steps, loss=float("nan"), rate=0.0)
+    main = PartialState().is_main_process
+    try:
+        with Progress(*columns, console=Console(stderr=True), disable=not main) as progress:
+            task = progress.add_task("training", total=resolved.steps, loss=float("nan"), rate=0.0)
 
-        def report(step: int, values: dict[str, float]) -> None:
-            progress.update(task, completed=step, loss=values["loss"], rate=values["images/s"])
+            def report(step: int, values: dict[str, float]) -> None:
+                progress.update(task, completed=step, loss=values["loss"], rate=values["images/s"])
 
-        folder = run(resolved, out, resume=resume, report=report)
-    if PartialState().is_main_process:
-        typer.echo(f"trained model: {folder}")
+            model = run(resolved, folder, resume=resume, report=report)
+    except Stopped as stopped:
+        if main:
+            typer.echo(f"{stopped}; the state is saved, --resume goes on", err=True)
+        raise
+    if main:
+        typer.echo(f"trained model: {model}")

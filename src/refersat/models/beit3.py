@@ -70,11 +70,10 @@ class MultiwayAttention(nn.Module):
         batch, length, width = tokens.shape
 
         def heads(projection: Multiway) -> Tensor:
-            return projection(tokens, split).view(batch, length, self.heads, -1).transpose(1, 2)
+            projected: Tensor = projection(tokens, split)
+            return projected.view(batch, length, self.heads, -1).transpose(1, 2)
 
-        mixed = F.scaled_dot_product_attention(
-            heads(self.query), heads(self.key), heads(self.value), attn_mask=visible
-        )
+        mixed = F.scaled_dot_product_attention(heads(self.query), heads(self.key), heads(self.value), attn_mask=visible)
         mixed = mixed.transpose(1, 2).reshape(batch, length, width)
         return self.output(self.inner_norm(mixed, split), split)  # type: ignore[no-any-return]
 

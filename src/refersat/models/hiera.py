@@ -27,6 +27,23 @@ StemKind = Literal["patch", "convolutional"]
 """How pixels become stride-4 tokens: SAM 2's single 7x7 convolution, or a small stack of 3x3 ones."""
 
 
+class ResidualConvolutions(nn.Module):
+    """x + Conv(GELU(Norm(Conv(x)))), 3x3, at one resolution."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(width, width, kernel_size=3, padding=1),
+            Sam2LayerNorm(width, data_format="channels_first"),
+            nn.GELU(),
+            nn.Conv2d(width, width, kernel_size=3, padding=1),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        return features + cast(Tensor, self.layers(features))
+
+
 class ConvolutionalStem(nn.Module):
     """3x3 convolutions to stride 4: learns from few images where a single large patch kernel does not.
 
@@ -39,12 +56,12 @@ class ConvolutionalStem(nn.Module):
         half = width // 2
         self.layers = nn.Sequential(
             nn.Conv2d(3, half, kernel_size=3, stride=2, padding=1),
+            ResidualConvolutions(half),
             Sam2LayerNorm(half, data_format="channels_first"),
             nn.GELU(),
             nn.Conv2d(half, width, kernel_size=3, stride=2, padding=1),
-            Sam2LayerNorm(width, data_format="channels_first"),
-            nn.GELU(),
-            nn.Conv2d(width, width, kernel_size=3, padding=1),
+            ResidualConvolutions(width),
+            ResidualConvolutions(width),
         )
 
     def forward(self, pixel_values: Tensor) -> Tensor:
@@ -52,8 +69,11 @@ class ConvolutionalStem(nn.Module):
         return cast(Tensor, self.layers(pixel_values)).permute(0, 2, 3, 1)
 
 
-class FusedBlock(Sam2MultiScaleBlock):  # type: ignore[misc]
-    """A Hiera block whose attention output meets the phrase before it is added back."""
+class FusedBlock(Sam2MultiScaleBlock):
+    """A Hiera block whose attention output meets the phrase before it is added back.
+
+    Unlike its parent's, its `forward` takes and returns the text stream as well.
+    """
 
     def __init__(
         self,
@@ -70,14 +90,16 @@ class FusedBlock(Sam2MultiScaleBlock):  # type: ignore[misc]
         self.fusion = BlockFusion(self.dim_out, text_width, fusion) if fusion != "none" else None
         self.adapter = Adapter(self.dim_out) if adapter else None
 
-    def forward(self, features: Tensor, text: Tensor, text_padding: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(  # type: ignore[override]
+        self, features: Tensor, text: Tensor, text_padding: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """Features (B, H, W, C), text (B, L, T) -> features of the next block's size, text (B, L, T)."""
         normed = self.layer_norm1(features)
-        shortcut = features if self.dim == self.dim_out else do_pool(self.proj(normed), self.query_stride)
+        stride = 1 if self.query_stride is None else cast(list[int], self.query_stride)[0]
+        shortcut = features if self.dim == self.dim_out else do_pool(self.proj(normed), stride)
         height, width = shortcut.shape[1:3]
         if self.window_size > 0:
             windows, (padded_height, padded_width) = window_partition(normed, self.window_size)
-            stride = self.query_stride[0] if self.query_stride else 1
             padded = (padded_height // stride, padded_width // stride)
             attended = window_unpartition(self.attn(windows), self.window_size // stride, padded, (height, width))
         else:
@@ -106,18 +128,19 @@ class FusedHiera(nn.Module):
     ) -> None:
         super().__init__()
         width = config.hidden_size
+        depths, windows = cast(list[int], config.blocks_per_stage), cast(list[int], config.window_size_per_stage)
+        background = cast(list[int], config.window_positional_embedding_background_size)
         self.patch_embed = Sam2PatchEmbeddings(config) if stem == "patch" else ConvolutionalStem(width)
-        window = config.window_size_per_stage[0]
-        self.pos_embed = nn.Parameter(torch.zeros(1, width, *config.window_positional_embedding_background_size))
-        self.pos_embed_window = nn.Parameter(torch.zeros(1, width, window, window))
-        stages = [(stage, block) for stage, depth in enumerate(config.blocks_per_stage) for block in range(depth)]
+        self.pos_embed = nn.Parameter(torch.zeros(1, width, *background))
+        self.pos_embed_window = nn.Parameter(torch.zeros(1, width, windows[0], windows[0]))
+        stages = [(stage, block) for stage, depth in enumerate(depths) for block in range(depth)]
         self.blocks = nn.ModuleList(
             FusedBlock(
                 config, stage=stage, block=block, index=index, text_width=text_width, fusion=fusion, adapter=adapter
             )
             for index, (stage, block) in enumerate(stages)
         )
-        self.stage_ends = frozenset(sum(config.blocks_per_stage[: stage + 1]) - 1 for stage in range(4))
+        self.stage_ends = frozenset(sum(depths[: stage + 1]) - 1 for stage in range(4))
 
     def forward(
         self, pixel_values: Tensor, text: Tensor, text_padding: Tensor | None

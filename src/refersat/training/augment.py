@@ -65,4 +65,5 @@ def _recolour(pixels: NDArray[np.uint8], strength: float, rng: np.random.Generat
     values = grey + (values - grey) * saturation
     mean = grey.mean()
     values = (mean + (values - mean) * contrast) * brightness * tint
-    return np.clip(values, 0, 255).astype(np.uint8)
+    recoloured: NDArray[np.uint8] = np.clip(values, 0, 255).astype(np.uint8)
+    return recoloured

@@ -5,13 +5,9 @@ Start it with `refersat train`, or `accelerate launch -m refersat train` for sev
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +15,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
-from torch.utils.data import DataLoader
+from torch import Tensor
 
 from refersat.data.coco import read_coco
 from refersat.data.triplets import Sample, read_triplets
@@ -28,17 +24,16 @@ from refersat.evaluation.protocol import PROTOCOLS
 from refersat.evaluation.run import Evaluation, evaluate_samples
 from refersat.models.loading import LoadedModel
 from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model
+from refersat.output import output_folder
 from refersat.segmenter import Segmenter
 from refersat.text.corpus import corpus
 from refersat.text.tokenizer import PhraseTokenizer, train_tokenizer
+from refersat.training.interruption import Stopped, StopRequest
 from refersat.training.objective import Trainee
 from refersat.training.parameters import MovingAverage, freeze_idle, parameter_groups
 from refersat.training.recipe import OptimizerOptions, Recipe, Stage
-from refersat.training.samples import BatchStream, PhraseSampler
-
-STATE_FILE = "state.pt"
-METRICS_FILE = "metrics.jsonl"
-MODEL_FOLDER = "model"
+from refersat.training.run_folder import RunFolder
+from refersat.training.samples import PhraseSampler, batches, check_data
 
 Report = Callable[[int, dict[str, float]], None]
 
@@ -46,70 +41,93 @@ Report = Callable[[int, dict[str, float]], None]
 def train(recipe: Recipe, out: Path, *, resume: bool = False, report: Report = lambda step, values: None) -> Path:
     """Run a recipe and return the folder of the trained model, `out`/model.
 
+    With several processes, the losses in the log are the main one's own; the scores are those of all together.
+
     Args:
         recipe: what to do.
-        out: for the model, `metrics.jsonl`, the resolved recipe and the state to resume from.
-        resume: go on from the state in `out`.
-        report: called by the main process with the number of steps done and the latest losses.
+        out: what `RunFolder` describes.
+        resume: go on from the state in `out`, as if the run had never stopped.
+        report: called by the main process with the number of steps done, the latest loss and the speed.
 
     Raises:
-        UserError: the data cannot be read, or `out` holds a run already and `resume` is False.
+        UserError: the data cannot be read, the recipe describes no possible model, `out` holds a run already and
+            `resume` is False, or the loss is no longer a number.
+        Stopped: Ctrl-C or SIGTERM came; the state is saved.
     """
+    # What can be wrong is found before anything is written.
     accelerator = Accelerator()
+    main = accelerator.is_main_process
     _check_sharing(recipe, accelerator.num_processes)
-    _prepare_folder(out, resume=resume, main=accelerator.is_main_process)
-    accelerator.wait_for_everyone()
+    config = _configuration(recipe)
     source = read_coco(recipe.data.annotations)
-    with accelerator.main_process_first():
-        tokenizer = _tokenizer(recipe, out)
-    config = _configuration(recipe, tokenizer)
+    check_data(recipe, source)
     validation = _validation_samples(recipe)
-    sampler = PhraseSampler(recipe, source, tokenizer, config)
+    folder = RunFolder(out)
+    folder.check(resume=resume)
+    accelerator.wait_for_everyone()
 
+    if main:
+        with output_folder(out):
+            folder.write_recipe(recipe)
+    with accelerator.main_process_first():
+        tokenizer = _tokenizer(recipe, config, folder.tokenizer, new=main and not resume)
+    config.vocab_size = tokenizer.vocab_size
     torch.manual_seed(recipe.seed)
-    model = RS2Sam2Model(config)
+    model = _model(recipe, config)
     freeze_idle(model, boundary_loss=recipe.loss.boundary > 0)
-    trainee = Trainee(model, len(source.categories), recipe.loss)
+    trainee = Trainee(model, len(source.categories), recipe.loss).to(accelerator.device)
     optimizer = torch.optim.AdamW(parameter_groups(trainee, recipe.optimizer.weight_decay))
-    average = MovingAverage(model.to(accelerator.device), recipe.optimizer.average)
-    step = _restore(out / STATE_FILE, trainee, optimizer, average) if resume else 0
+    average = MovingAverage(model, recipe.optimizer.average)
+    step = folder.restore(trainee, optimizer, average) if resume else 0
+    if main:
+        folder.forget_after(step)
     prepared, optimizer = accelerator.prepare(trainee, optimizer)
     prepared.train()
-    if accelerator.is_main_process:
-        (out / "recipe.json").write_text(recipe.model_dump_json(indent=2), encoding="utf-8")
 
-    log = _Log(out / METRICS_FILE, enabled=accelerator.is_main_process)
-    stream = BatchStream(sampler, start=step, rank=accelerator.process_index, processes=accelerator.num_processes)
+    sampler = PhraseSampler(recipe, source, tokenizer, config)
+    stopping = False
     began = time.perf_counter()
-    for batch in DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4):
-        batch = batch.to(accelerator.device)
-        stage = recipe.stage_at(step)
-        rate = learning_rate(step, recipe.steps, recipe.optimizer)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        loss, terms = prepared(batch)
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(trainee.parameters(), recipe.optimizer.clip)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        average.update(model)
-        step += 1
+    with StopRequest() as request:
+        for batch in batches(sampler, start=step, rank=accelerator.process_index, processes=accelerator.num_processes):
+            stage, rate = recipe.stage_at(step), learning_rate(step, recipe.steps, recipe.optimizer)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            loss, terms = prepared(batch.to(accelerator.device))
+            accelerator.backward(loss)
+            accelerator.clip_grad_norm_(trainee.parameters(), recipe.optimizer.clip)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            average.update(model)
+            step += 1
 
-        values = {name: float(term) for name, term in terms.items()}
-        seconds = time.perf_counter() - began
-        began = time.perf_counter()
-        log.write({"step": step, "loss": float(loss.detach()), **values, "rate": rate, "seconds": seconds})
-        report(step, {"loss": float(loss.detach()), "images/s": stage.batch_size / seconds})
-        if step % recipe.validate_every == 0 or step == recipe.steps:
-            scores = _validate(accelerator, average, tokenizer, validation, stage)
-            log.write({"step": step, "validation": scores})
-            if accelerator.is_main_process:
-                _save_state(out / STATE_FILE, trainee, optimizer, average, step)
-                save_model(average.model, tokenizer, out / MODEL_FOLDER, image_size=config.image_size)
-            accelerator.wait_for_everyone()
+            values = _numbers({"loss": loss.detach(), **terms}, step)
+            seconds = time.perf_counter() - began
             began = time.perf_counter()
+            if main:
+                folder.append({"step": step, **values, "rate": rate, "seconds": seconds})
+                report(step, {"loss": values["loss"], "images/s": stage.batch_size / seconds})
+
+            if request.made:
+                accelerator.set_trigger()
+            stopping = accelerator.check_trigger() and step < recipe.steps  # asking one process stops all
+            validating = not stopping and (step % recipe.validate_every == 0 or step == recipe.steps)
+            if validating:
+                scores = _validate(accelerator, average.model, tokenizer, validation, stage)
+                if main:
+                    folder.append({"step": step, "validation": scores})
+                    folder.save_model(average.model, tokenizer)
+            if main and (validating or stopping):
+                folder.save_state(trainee, optimizer, average, step=step)
+            if stopping:
+                break
+            if validating:
+                accelerator.wait_for_everyone()
+                began = time.perf_counter()
+    accelerator.wait_for_everyone()
     accelerator.end_training()
-    return out / MODEL_FOLDER
+    if stopping:
+        raise Stopped(f"stopped after {step} of {recipe.steps} steps")
+    return folder.model
 
 
 def learning_rate(step: int, steps: int, options: OptimizerOptions) -> float:
@@ -120,46 +138,33 @@ def learning_rate(step: int, steps: int, options: OptimizerOptions) -> float:
     return options.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def save_model(model: RS2Sam2Model, tokenizer: PhraseTokenizer, folder: Path, *, image_size: int) -> None:
-    """Write a model folder (half precision), all of it or nothing."""
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
-    with _image_size(model, image_size):
-        state = {name: t.half() if t.is_floating_point() else t for name, t in model.state_dict().items()}
-        model.save_pretrained(temporary, state_dict=state)
-    tokenizer.save(temporary)
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.rename(folder)
+def _check_sharing(recipe: Recipe, processes: int) -> None:
+    for stage in recipe.stages:
+        if stage.batch_size % processes:
+            raise UserError(f"a batch of {stage.batch_size} cannot be shared evenly by {processes} processes")
 
 
-def _prepare_folder(out: Path, *, resume: bool, main: bool) -> None:
-    if resume and not (out / STATE_FILE).exists():
-        raise UserError(f"nothing to resume in {out}: it has no {STATE_FILE}")
-    if main and not resume:
-        if (out / METRICS_FILE).exists():
-            raise UserError(f"{out} holds a run already: give --resume to go on, or another folder")
-        out.mkdir(parents=True, exist_ok=True)
-
-
-def _tokenizer(recipe: Recipe, out: Path) -> PhraseTokenizer:
-    config = _base_configuration(recipe)
-    folder = out / "tokenizer"
-    if folder.exists():
-        return PhraseTokenizer.from_folder(folder, config.max_text_length)
-    sentences = corpus(np.random.default_rng(recipe.seed), recipe.tokenizer_sentences)
-    return train_tokenizer(sentences, folder, config.vocab_size - 1, max_length=config.max_text_length)
-
-
-def _base_configuration(recipe: Recipe) -> RS2Sam2Config:
+def _configuration(recipe: Recipe) -> RS2Sam2Config:
+    """The built-in model's configuration with the recipe's changes."""
     known = RS2Sam2Config.built_in().to_dict()
     unknown = sorted(set(recipe.model) - set(known))
     if unknown:
         raise UserError(f"recipe {recipe.name}: model has no setting named {', '.join(unknown)}")
-    return RS2Sam2Config(**{**known, **recipe.model})
+    try:
+        return RS2Sam2Config(**{**known, **recipe.model})
+    except Exception as error:  # the many validators of Transformers share no other base
+        raise _impossible(recipe, error) from error
 
 
-def _configuration(recipe: Recipe, tokenizer: PhraseTokenizer) -> RS2Sam2Config:
-    """As asked for, with as many token embeddings as the vocabulary came to have."""
-    return RS2Sam2Config(**{**_base_configuration(recipe).to_dict(), "vocab_size": tokenizer.vocab_size})
+def _model(recipe: Recipe, config: RS2Sam2Config) -> RS2Sam2Model:
+    try:
+        return RS2Sam2Model(config)
+    except (TypeError, ValueError, RuntimeError, AssertionError, ZeroDivisionError, IndexError) as error:
+        raise _impossible(recipe, error) from error
+
+
+def _impossible(recipe: Recipe, error: Exception) -> UserError:
+    return UserError(f"recipe {recipe.name}: model describes no possible model: {error}")
 
 
 def _validation_samples(recipe: Recipe) -> list[Sample]:
@@ -171,77 +176,44 @@ def _validation_samples(recipe: Recipe) -> list[Sample]:
     return [samples[int(k * step)] for k in range(min(len(samples), recipe.validation_samples))]
 
 
-def _check_sharing(recipe: Recipe, processes: int) -> None:
-    for stage in recipe.stages:
-        if stage.batch_size % processes:
-            raise UserError(f"a batch of {stage.batch_size} cannot be shared evenly by {processes} processes")
+def _tokenizer(recipe: Recipe, config: RS2Sam2Config, folder: Path, *, new: bool) -> PhraseTokenizer:
+    """The run's tokenizer: a `new` one made of generated sentences, or the one in its folder."""
+    if not new:
+        return PhraseTokenizer.from_folder(folder, config.max_text_length)
+    sentences = corpus(np.random.default_rng(recipe.seed), recipe.tokenizer_sentences)
+    return train_tokenizer(sentences, folder, config.vocab_size - 1, max_length=config.max_text_length)
+
+
+def _numbers(terms: dict[str, Tensor], step: int) -> dict[str, float]:
+    """The values of scalars, all brought from the device at once."""
+    values = dict(zip(terms, torch.stack(list(terms.values())).tolist(), strict=True))
+    if not math.isfinite(values["loss"]):
+        raise UserError(f"the loss is {values['loss']} at step {step}: try a lower optimizer.learning_rate")
+    return values
 
 
 def _validate(
     accelerator: Accelerator,
-    average: MovingAverage,
+    model: RS2Sam2Model,
     tokenizer: PhraseTokenizer,
     samples: list[Sample],
     stage: Stage,
 ) -> dict[str, Any]:
-    """Every process answers its share of the samples; the counts are added up. Scores of the `native` protocol."""
+    """Scores of the `native` protocol, at the stage's image size; every process answers its share of the samples."""
     if not samples:
         return {}
     mine = samples[accelerator.process_index :: accelerator.num_processes]
-    with _image_size(average.model, stage.image_size):
-        loaded = LoadedModel(model=average.model, tokenizer=tokenizer, name="training", card=None)
+    image_size = model.config.image_size
+    model.config.image_size = stage.image_size
+    try:
+        loaded = LoadedModel(model=model, tokenizer=tokenizer, name="training", card=None)
         segmenter = Segmenter(loaded, device=accelerator.device, dtype=torch.float32)
         counted = evaluate_samples(segmenter, mine, protocols=[PROTOCOLS["native"]])
+    finally:
+        model.config.image_size = image_size
     total = Evaluation.empty([PROTOCOLS["native"]])
     for part in gather_object([counted]):
         total.merge(part)
-    scores = {**total.tallies["native"].result(), "presence": total.presence.result()}
-    shared = [scores]
+    shared = [{**total.tallies["native"].result(), "presence": total.presence.result()}]
     broadcast_object_list(shared)
     return shared[0]
-
-
-@contextmanager
-def _image_size(model: RS2Sam2Model, image_size: int) -> Iterator[None]:
-    """The model's configuration with another view size, for a while."""
-    before = model.config.image_size
-    model.config.image_size = image_size
-    try:
-        yield
-    finally:
-        model.config.image_size = before
-
-
-def _save_state(path: Path, trainee: Trainee, optimizer: Any, average: MovingAverage, step: int) -> None:
-    temporary = path.with_suffix(".tmp")
-    state = {
-        "trainee": trainee.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "average": average.model.state_dict(),
-        "updates": average.updates,
-        "step": step,
-    }
-    torch.save(state, temporary)
-    temporary.replace(path)
-
-
-def _restore(path: Path, trainee: Trainee, optimizer: torch.optim.Optimizer, average: MovingAverage) -> int:
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    trainee.load_state_dict(state["trainee"])
-    optimizer.load_state_dict(state["optimizer"])
-    average.model.load_state_dict(state["average"])
-    average.updates = state["updates"]
-    return int(state["step"])
-
-
-class _Log:
-    """One JSON object a line."""
-
-    def __init__(self, path: Path, *, enabled: bool) -> None:
-        self._path = path
-        self._enabled = enabled
-
-    def write(self, values: dict[str, Any]) -> None:
-        if self._enabled:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(values) + "\n")

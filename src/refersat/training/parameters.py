@@ -24,17 +24,20 @@ def freeze_idle(model: RS2Sam2Model, *, boundary_loss: bool) -> None:
     last = len(model.trunk.blocks) - 1
     last_text = re.compile(rf"trunk\.blocks\.{last}\.fusion\.(text_from_image|text_up)\.")
     for name, parameter in model.named_parameters():
-        idle = _IDLE.match(name) or last_text.match(name)
-        idle = idle or (name.startswith("prompt_encoder.no_mask_embed.") and model.mask_prompt is not None)
-        idle = idle or (name.startswith("prompt_encoder.mask_embed.") and model.mask_prompt is None)
-        idle = idle or (name.startswith("boundary_scalar.") and not boundary_loss)
-        if idle:
+        unused_prompt = "mask_embed" if model.mask_prompt is None else "no_mask_embed"
+        if (
+            _IDLE.match(name)
+            or last_text.match(name)
+            or name.startswith(f"prompt_encoder.{unused_prompt}.")
+            or (name.startswith("boundary_scalar.") and not boundary_loss)
+        ):
             parameter.requires_grad_(False)
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """Two AdamW groups: matrices with weight decay; norms, biases and position tables without."""
-    decay, plain = [], []
+    decay: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             (plain if parameter.ndim < 2 or _NO_DECAY.search(name) else decay).append(parameter)

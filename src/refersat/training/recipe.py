@@ -1,6 +1,7 @@
 """Recipes: everything that decides a training run, as a typed and validated file.
 
-A typo is an error that names the field. `--set a.b=c` overrides a value; the resolved recipe is saved beside the weights.
+A typo is an error that names the field. `--set a.b=c` overrides a value; the resolved recipe is saved beside the
+weights.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class DataOptions(_Section):
 
     annotations: Path = Field(description="COCO instances file of the training images")
     images: Path = Field(description="folder of its images")
-    validation: Path | None = Field(None, description="`triplets` folder to choose the weights by")
+    validation: Path | None = Field(None, description="`triplets` folder to measure the model on")
     never_absent: list[str] = Field([], description="categories that are not labelled everywhere")
     style: Literal["train", "all"] = Field("all", description="wordings of the generated phrases")
 
@@ -34,7 +35,7 @@ class AugmentOptions(_Section):
 
     crop: float = Field(0.7, ge=0, le=1, description="share of samples that see a crop instead of the whole image")
     smallest_crop: float = Field(0.45, gt=0, le=1, description="smallest side of a crop, relative to the image's")
-    flip: bool = True
+    flip: bool = Field(True, description="left to right, half of the time")
     rotate: bool = Field(True, description="quarter turns")
     colour: float = Field(0.25, ge=0, le=1, description="strength of brightness, contrast and saturation changes")
 
@@ -71,8 +72,8 @@ class OptimizerOptions(_Section):
 class Recipe(_Section):
     """A training run from scratch on generated phrases."""
 
-    name: str
-    seed: int = 0
+    name: str = Field(pattern=r"^[\w-][\w.-]*$", description="of the run's folder, unless told otherwise")
+    seed: int = Field(0, ge=0)
     model: dict[str, Any] = Field({}, description="changes to the built-in model's configuration")
     tokenizer_sentences: int = Field(60_000, gt=0, description="generated sentences the vocabulary is learned from")
     data: DataOptions
@@ -110,7 +111,7 @@ def load_recipe(source: str, overrides: list[str]) -> Recipe:
         return Recipe.model_validate(content)
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
-        raise UserError(f"recipe {source}: {faults}") from None
+        raise UserError(f"recipe {source}: {faults} (give fields in the recipe, or with --set FIELD=VALUE)") from None
 
 
 def shipped_recipes() -> list[str]:
@@ -126,8 +127,9 @@ def _read(source: str) -> dict[str, Any]:
         try:
             text = Path(source).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or error
             known = ", ".join(shipped_recipes())
-            raise UserError(f"cannot read the recipe {source}: {error}; recipes that ship with refersat: {known}") from None
+            raise UserError(f"cannot read the recipe {source}: {reason}; these ship with refersat: {known}") from None
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -144,7 +146,12 @@ def _apply(content: dict[str, Any], override: str) -> None:
     *parents, last = path.split(".")
     section = content
     for parent in parents:
-        section = section.setdefault(parent, {})
+        if section.get(parent) is None:
+            section[parent] = {}
+        section = section[parent]
         if not isinstance(section, dict):
-            raise UserError(f"--set {override}: {parent} is a single value, it has no fields")
-    section[last] = yaml.safe_load(value)
+            raise UserError(f"--set {override}: {parent} has no named fields; set the whole of it")
+    try:
+        section[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {override}: the value is not valid YAML: {' '.join(str(error).split())}") from None

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass, fields
-from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
-from torch.utils.data import IterableDataset
+from torch.utils.data import DataLoader, IterableDataset
 
 from refersat.data import shapes
 from refersat.data.coco import CocoFile, CocoImage
 from refersat.errors import UserError
 from refersat.models.preprocess import preprocess
 from refersat.models.rs2sam2 import RS2Sam2Config
-from refersat.text.expressions import Grammar, sample_expressions
+from refersat.text.expressions import Expression, Grammar, sample_expressions
 from refersat.text.tokenizer import PhraseTokenizer
-from refersat.training.augment import random_view
+from refersat.training.augment import View, random_view
+from refersat.training.interruption import ignore_interrupt
 from refersat.training.recipe import Recipe
 
 LABEL_STRIDE = 4
 """The category map has the resolution of the finest features."""
+
+KEPT_BYTES = 2 * 1024**3
+"""Decoded images are kept up to this; the rest are decoded each time."""
+
+VIEWS_TO_TRY = 1000
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,8 @@ class Batch:
     """B samples with views of side S.
 
     `pixel_values` (B, 3, S, S), `union_pixel_values` (B, 3, U, U), `input_ids` and `attention_mask` (B, L),
-    `target` (B, 1, S, S) float 0 or 1, `present` (B,) float, `labels` (B, S/4, S/4) int64: 0 background, 1.. categories.
+    `target` (B, 1, S, S) float 0 or 1, `present` (B,) float 0 or 1,
+    `labels` (B, S/4, S/4) int64: 0 background, 1.. categories.
     """
 
     pixel_values: Tensor
@@ -48,29 +55,69 @@ class Batch:
         return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 
+def check_data(recipe: Recipe, source: CocoFile) -> None:
+    """See before a run that its images are there and as large as their outlines say.
+
+    Raises:
+        UserError: what is wrong, and with which image.
+    """
+    unknown = sorted(set(recipe.data.never_absent) - set(source.categories))
+    if unknown:
+        raise UserError(
+            f"data.never_absent names no category of {recipe.data.annotations}: {', '.join(unknown)}; "
+            f"there are {', '.join(source.categories)}"
+        )
+    scenes = _described(source)
+    if not scenes:
+        raise UserError(f"{recipe.data.annotations} has no image with objects")
+    if not recipe.data.images.is_dir():
+        raise UserError(f"data.images: there is no folder {recipe.data.images}")
+    for scene in scenes:
+        path = recipe.data.images / scene.file_name
+        try:
+            with Image.open(path) as image:
+                width, height = image.size
+        except FileNotFoundError:
+            raise UserError(f"data.images: {path} is missing, {recipe.data.annotations} names it") from None
+        except (UnidentifiedImageError, OSError):
+            raise UserError(f"data.images: {path} is not an image that can be read") from None
+        if (width, height) != (scene.width, scene.height):
+            raise UserError(f"{path} is {width} x {height}, but its outlines are for {scene.width} x {scene.height}")
+
+
+def batches(sampler: PhraseSampler, *, start: int, rank: int, processes: int) -> Iterator[Batch]:
+    """One process's batches from a step to the end of the schedule, made in the background."""
+    stream = _BatchStream(sampler, start=start, rank=rank, processes=processes)
+    loader = DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4, worker_init_fn=ignore_interrupt)
+    try:
+        yield from loader
+    except UserError as error:  # the worker's trace comes in the message
+        raise UserError(str(error).rpartition(f"{UserError.__name__}: ")[2]) from None
+
+
 class PhraseSampler:
-    """Makes batches. Batch `index` of `rank` depends on nothing but the recipe's seed, so a run can be resumed anywhere."""
+    """Makes batches of what `check_data` found good.
+
+    Batch `index` of `rank` depends on nothing but the recipe's seed, so a run can be resumed anywhere.
+    """
 
     def __init__(self, recipe: Recipe, source: CocoFile, tokenizer: PhraseTokenizer, config: RS2Sam2Config) -> None:
         self.recipe = recipe
         self.categories = source.categories
-        self._scenes = [scene for scene in source.images if scene.objects]
-        if not self._scenes:
-            raise UserError(f"{recipe.data.annotations} has no image with objects")
+        self._scenes = _described(source)
         self._tokenizer = tokenizer
         self._config = config
         self._grammar = Grammar(recipe.data.style)
+        self._never_absent = frozenset(recipe.data.never_absent)
         self._pixels: dict[str, NDArray[np.uint8]] = {}
-
-    @cached_property
-    def _never_absent(self) -> frozenset[str]:
-        return frozenset(self.recipe.data.never_absent)
+        self._kept_bytes = 0
 
     def batch(self, index: int, *, rank: int, size: int, image_size: int) -> Batch:
         """One process's batch of `size` samples with views of `image_size` pixels."""
         rng = np.random.default_rng((self.recipe.seed, index, rank))
         samples = [self._sample(rng, image_size) for _ in range(size)]
-        config = self._config.__class__(**{**self._config.to_dict(), "image_size": image_size})
+        config = copy(self._config)
+        config.image_size = image_size
         pixel_values, union_pixel_values = preprocess([sample.pixels for sample in samples], config)
         input_ids, attention_mask = self._tokenizer([sample.phrase for sample in samples])
         return Batch(
@@ -84,23 +131,7 @@ class PhraseSampler:
         )
 
     def _sample(self, rng: np.random.Generator, image_size: int) -> _Sample:
-        scene = self._scenes[int(rng.integers(len(self._scenes)))]
-        view = random_view(self._read(scene), scene, self.recipe.augment, rng)
-        found = sample_expressions(
-            view.scene.objects,
-            view.scene.width,
-            view.scene.height,
-            rng,
-            count=1,
-            grammar=self._grammar,
-            vocabulary=self.categories,
-            never_absent=self._never_absent,
-            # What was cropped away still tells what may stand around unlabelled.
-            context=frozenset(item.category for item in scene.objects),
-        )
-        if not found:  # a crop of bare ground in which nothing can safely be called absent
-            return self._sample(rng, image_size)
-        expression = found[0]
+        view, expression = self._view(rng)
         scale = np.array([[image_size / view.scene.width, 0, 0], [0, image_size / view.scene.height, 0]])
         targets = [shapes.warp(view.scene.shapes[i], scale) for i in expression.targets]
         return _Sample(
@@ -111,6 +142,27 @@ class PhraseSampler:
             labels=self._labels(view.scene, scale / LABEL_STRIDE, image_size // LABEL_STRIDE),
         )
 
+    def _view(self, rng: np.random.Generator) -> tuple[View, Expression]:
+        """A view and a phrase for it; a crop of bare ground in which nothing can safely be called absent has none."""
+        for _ in range(VIEWS_TO_TRY):
+            scene = self._scenes[int(rng.integers(len(self._scenes)))]
+            view = random_view(self._read(scene), scene, self.recipe.augment, rng)
+            found = sample_expressions(
+                view.scene.objects,
+                view.scene.width,
+                view.scene.height,
+                rng,
+                count=1,
+                grammar=self._grammar,
+                vocabulary=self.categories,
+                never_absent=self._never_absent,
+                # What was cropped away still tells what may stand around unlabelled.
+                context=frozenset(item.category for item in scene.objects),
+            )
+            if found:
+                return view, found[0]
+        raise UserError(f"no phrase fits the images of {self.recipe.data.annotations}: their objects are too small")
+
     def _labels(self, scene: CocoImage, scale: NDArray[np.float64], side: int) -> NDArray[np.int64]:
         labels = np.zeros((side, side), np.int64)
         for item, shape in sorted(zip(scene.objects, scene.shapes, strict=True), key=lambda pair: -pair[0].area):
@@ -118,19 +170,22 @@ class PhraseSampler:
         return labels
 
     def _read(self, scene: CocoImage) -> NDArray[np.uint8]:
-        """The image, decoded once and kept."""
-        if scene.file_name not in self._pixels:
-            path = self.recipe.data.images / scene.file_name
-            try:
-                self._pixels[scene.file_name] = np.asarray(Image.open(path).convert("RGB"))
-            except OSError as error:
-                raise UserError(f"cannot read the training image {path}: {error}") from None
-        return self._pixels[scene.file_name]
+        """The image (H, W, 3)."""
+        if scene.file_name in self._pixels:
+            return self._pixels[scene.file_name]
+        path = self.recipe.data.images / scene.file_name
+        try:
+            with Image.open(path) as image:
+                pixels = np.array(image.convert("RGB"))
+        except OSError as error:
+            raise UserError(f"cannot read the training image {path}: {error}") from None
+        if self._kept_bytes + pixels.nbytes <= KEPT_BYTES:
+            self._pixels[scene.file_name] = pixels
+            self._kept_bytes += pixels.nbytes
+        return pixels
 
 
-class BatchStream(IterableDataset[Batch]):
-    """One process's batches from a step to the end of the schedule."""
-
+class _BatchStream(IterableDataset[Batch]):
     def __init__(self, sampler: PhraseSampler, *, start: int, rank: int, processes: int) -> None:
         self._sampler = sampler
         self._start = start
@@ -153,3 +208,6 @@ class _Sample:
     present: bool
     labels: NDArray[np.int64]
 
+
+def _described(source: CocoFile) -> list[CocoImage]:
+    return [scene for scene in source.images if scene.objects]

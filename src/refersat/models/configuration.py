@@ -1,0 +1,205 @@
+"""Sizes, ablation switches and answer rules of an RS2-SAM 2, as one typed and saved configuration."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Any, Literal, TypeVar
+
+from transformers import (
+    PreTrainedConfig,
+    Sam2HieraDetConfig,
+    Sam2MaskDecoderConfig,
+    Sam2PromptEncoderConfig,
+    Sam2VisionConfig,
+)
+
+from refersat.models.beit3 import UnionEncoderOptions
+from refersat.models.fusion import BlockFusionKind
+from refersat.models.hiera import StemKind
+from refersat.models.mask_prompt import MaskPromptKind
+
+PresenceKind = Literal["object_score", "mask_confidence"]
+"""Where the score that the target is there comes from: SAM 2's object score (needs training with phrases that
+name nothing) or the mask's own confidence (released weights)."""
+
+
+PartConfig = TypeVar("PartConfig", bound=PreTrainedConfig)
+
+
+class RS2Sam2Config(PreTrainedConfig):
+    """Sizes, ablation switches and answer rules of an RS2-SAM 2 (defaults: the released model).
+
+    Attributes:
+        image_size: side of `pixel_values` in pixels, a multiple of 32.
+        hidden_size: width of neck, text stream, prompts and mask decoder.
+        union_*: the union encoder (BEiT-3); `vocab_size` and `text_positions` are its tables' rows.
+        max_text_length: longest phrase in tokens, with begin and end.
+        trunk_*: the Hiera trunk, one value per stage; `trunk_background` is the side of its coarse position map.
+        stem: SAM 2's patch embedding or 3x3 convolutions (for training from scratch).
+        decoder_feed_forward: width of the mask decoder's feed-forward network.
+        block_fusion, mlp_adapter: what is added to each Hiera block.
+        encoder_fusion: fusion with the text after the encoder.
+        mask_prompt: how the pseudo-mask is made.
+        boundary_scalar: has the text scalar of the boundary loss.
+        resize_antialias: how images are resized to the two views; False as released.
+        mask_threshold: foreground where the raw logit is above; 0.5 is the released rule.
+        two_class_logit: the logit p stands for the pair [1 - p, p] (RS2-SAM 2), else for a plain sigmoid (EVF-SAM 2).
+        presence, presence_threshold: where the score comes from, and from which score on the target is there.
+    """
+
+    model_type = "rs2sam2"
+
+    image_size: int = 1024
+    hidden_size: int = 256
+    union_image_size: int = 224
+    union_patch_size: int = 16
+    union_width: int = 1024
+    union_layers: int = 24
+    union_heads: int = 16
+    union_feed_forward: int = 4096
+    vocab_size: int = 64010
+    text_positions: int = 1024
+    max_text_length: int = 128
+    trunk_widths: list[int] = field(default_factory=lambda: [144, 288, 576, 1152])
+    trunk_depths: list[int] = field(default_factory=lambda: [2, 6, 36, 4])
+    trunk_heads: list[int] = field(default_factory=lambda: [2, 4, 8, 16])
+    trunk_windows: list[int] = field(default_factory=lambda: [8, 4, 16, 8])
+    trunk_global_blocks: list[int] = field(default_factory=lambda: [23, 33, 43])
+    trunk_background: int = 7
+    stem: StemKind = "patch"
+    decoder_feed_forward: int = 2048
+    block_fusion: BlockFusionKind = "bi"
+    mlp_adapter: bool = True
+    encoder_fusion: bool = True
+    mask_prompt: MaskPromptKind = "attention"
+    boundary_scalar: bool = True
+    resize_antialias: bool = False
+    mask_threshold: float = 0.5
+    two_class_logit: bool = True
+    presence: PresenceKind = "mask_confidence"
+    presence_threshold: float = 0.0
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
+        if self.image_size % 32:
+            raise ValueError(f"image_size must be a multiple of 32, not {self.image_size}")
+        if self.union_image_size % self.union_patch_size:
+            raise ValueError(
+                f"union_image_size {self.union_image_size} must be a multiple of union_patch_size "
+                f"{self.union_patch_size}"
+            )
+
+    @classmethod
+    def large(cls) -> RS2Sam2Config:
+        """The released model: Hiera large and BEiT-3 large, 1024 px."""
+        return cls()
+
+    @classmethod
+    def evf_sam2(cls) -> RS2Sam2Config:
+        """The released EVF-SAM 2: the same towers without any of RS2-SAM 2's additions."""
+        return cls(
+            block_fusion="none",
+            mlp_adapter=False,
+            encoder_fusion=False,
+            mask_prompt="none",
+            boundary_scalar=False,
+            mask_threshold=0.0,
+            two_class_logit=False,
+        )
+
+    @classmethod
+    def reference_small(cls) -> RS2Sam2Config:
+        """Hiera tiny and two BEiT-3 layers: the configuration of the recorded reference outputs."""
+        return cls(
+            union_layers=2,
+            trunk_widths=[96, 192, 384, 768],
+            trunk_depths=[1, 2, 7, 2],
+            trunk_heads=[1, 2, 4, 8],
+            trunk_windows=[8, 4, 14, 7],
+            trunk_global_blocks=[5, 7, 9],
+        )
+
+    @classmethod
+    def built_in(cls) -> RS2Sam2Config:
+        """The compact model that ships with the package: same architecture, trained from scratch, 384 px."""
+        return cls(
+            image_size=384,
+            hidden_size=128,
+            union_image_size=160,
+            union_width=192,
+            union_layers=3,
+            union_heads=6,
+            union_feed_forward=768,
+            vocab_size=1000,
+            text_positions=66,
+            max_text_length=64,
+            trunk_widths=[32, 80, 160, 320],
+            trunk_depths=[1, 2, 5, 1],
+            trunk_heads=[1, 2, 4, 8],
+            trunk_windows=[8, 8, 8, 8],
+            trunk_global_blocks=[5, 7, 8],
+            trunk_background=12,
+            stem="convolutional",
+            decoder_feed_forward=512,
+            resize_antialias=True,
+            presence="object_score",
+            presence_threshold=0.5,
+        )
+
+    @property
+    def union_encoder_options(self) -> UnionEncoderOptions:
+        """The union encoder's sizes."""
+        return UnionEncoderOptions(
+            image_size=self.union_image_size,
+            patch_size=self.union_patch_size,
+            width=self.union_width,
+            layers=self.union_layers,
+            heads=self.union_heads,
+            feed_forward=self.union_feed_forward,
+            vocabulary=self.vocab_size,
+            text_positions=self.text_positions,
+        )
+
+    def trunk_config(self) -> Sam2HieraDetConfig:
+        """The trunk's sizes in the terms of transformers."""
+        return _with_attention(
+            Sam2HieraDetConfig(
+                hidden_size=self.trunk_widths[0],
+                image_size=[self.image_size, self.image_size],
+                query_stride=[2, 2],
+                window_positional_embedding_background_size=[self.trunk_background] * 2,
+                blocks_per_stage=self.trunk_depths,
+                embed_dim_per_stage=self.trunk_widths,
+                num_attention_heads_per_stage=self.trunk_heads,
+                window_size_per_stage=self.trunk_windows,
+                global_attention_blocks=self.trunk_global_blocks,
+            ),
+            self,
+        )
+
+    def neck_config(self) -> Sam2VisionConfig:
+        """The neck's sizes in the terms of transformers."""
+        return Sam2VisionConfig(backbone_channel_list=self.trunk_widths[::-1], fpn_hidden_size=self.hidden_size)
+
+    def prompt_encoder_config(self) -> Sam2PromptEncoderConfig:
+        """The prompt encoder's sizes in the terms of transformers."""
+        return Sam2PromptEncoderConfig(hidden_size=self.hidden_size, image_size=self.image_size)
+
+    def mask_decoder_config(self) -> Sam2MaskDecoderConfig:
+        """The mask decoder's sizes in the terms of transformers."""
+        # Dynamic multi-mask selection acts in eval mode only and is off in the released model.
+        return _with_attention(
+            Sam2MaskDecoderConfig(
+                hidden_size=self.hidden_size,
+                mlp_dim=self.decoder_feed_forward,
+                iou_head_hidden_dim=self.hidden_size,
+                dynamic_multimask_via_stability=False,
+            ),
+            self,
+        )
+
+
+def _with_attention(part: PartConfig, whole: RS2Sam2Config) -> PartConfig:
+    """Sub-configurations of transformers do not inherit the attention implementation of the whole."""
+    part._attn_implementation = whole._attn_implementation or "sdpa"
+    return part
