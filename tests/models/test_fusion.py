@@ -83,6 +83,14 @@ def test_block_fusion_is_the_papers(kind: BlockFusionKind) -> None:
     torch.testing.assert_close(text_out[0], text)
 
 
+@pytest.mark.parametrize("kind", ["linear", "uni", "bi"])
+def test_without_a_phrase_the_bottleneck_is_left(kind: BlockFusionKind) -> None:
+    fusion, image = block(kind), features()
+    output, text = fusion(image, None, None)
+    assert text is None
+    torch.testing.assert_close(output, image + fusion.up(F.gelu(fusion.down(image))))
+
+
 @pytest.mark.parametrize("kind", ["linear", "uni"])
 def test_without_the_second_direction_the_text_runs_on_unchanged(kind: BlockFusionKind) -> None:
     text = torch.randn(1, LENGTH, TEXT_WIDTH)

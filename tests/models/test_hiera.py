@@ -55,9 +55,7 @@ def make_trunk(
 def make_block(*, stage: int, block: int, window: int, adapter: bool = False) -> FusedBlock:
     windows = [window] * 4
     config = trunk_config(windows, global_blocks=[] if window else [0])
-    made = FusedBlock(
-        config, stage=stage, block=block, index=0, text_width=TEXT_WIDTH, fusion="none", adapter=adapter
-    )
+    made = FusedBlock(config, stage=stage, block=block, index=0, text_width=TEXT_WIDTH, fusion="none", adapter=adapter)
     # Away from the neutral values: a norm's shift makes the zeros around an image different from zero pixels.
     for norm in (made.layer_norm1, made.layer_norm2):
         norm.weight.add_(0.3 * torch.randn_like(norm.weight))
@@ -126,9 +124,7 @@ def test_the_first_block_of_a_stage_has_the_window_before() -> None:
 
 def test_the_fusion_sees_the_attention_before_it_is_added() -> None:
     """Which a fusion that returns zeros shows: nothing of the attention is left, the shortcut is."""
-    made = FusedBlock(
-        trunk_config(), stage=0, block=0, index=0, text_width=TEXT_WIDTH, fusion="bi", adapter=False
-    )
+    made = FusedBlock(trunk_config(), stage=0, block=0, index=0, text_width=TEXT_WIDTH, fusion="bi", adapter=False)
     features, text = torch.randn(1, 8, 8, 16), torch.randn(1, 3, TEXT_WIDTH)
     assert made.fusion is not None
     seen = []
@@ -170,7 +166,8 @@ def test_every_block_meets_the_phrase(fusion: BlockFusionKind) -> None:
     trunk = make_trunk(fusion)
     seen = []
     for block in trunk.blocks:
-        assert isinstance(block, FusedBlock) and block.fusion is not None
+        assert isinstance(block, FusedBlock)
+        assert block.fusion is not None
         block.fusion.register_forward_hook(lambda _, taken, given: seen.append((taken[1], given[1])))
     text = torch.randn(1, 4, TEXT_WIDTH)
     _, text_out = trunk(torch.randn(1, 3, 64, 64), text, None)

@@ -147,7 +147,8 @@ def test_the_soft_boundary_moves_the_mask(pair: Maps) -> None:
     logits, target, weight = pair
     before = boundary(logits, target, weight, kind="soft")
     before.sum().backward()
-    assert logits.grad is not None and weight.grad is not None
+    assert logits.grad is not None
+    assert weight.grad is not None
     assert logits.grad.flatten(1).any(dim=1).all()
     after = boundary(logits.detach() - 0.1 * logits.grad, target, weight.detach(), kind="soft")
     assert (after < before).all()

@@ -37,7 +37,7 @@ def train(
     command; FOLDER/metrics.jsonl is the log. Ctrl-C saves the state and stops, --resume goes on.
 
     \b
-    Several processes or devices: accelerate launch -m refersat train ...
+    Several devices, or processes on a CPU: torchrun --nproc-per-node 2 -m refersat train ...
     """  # noqa: D301 - click keeps the lines of a paragraph that begins with \b
     from refersat.training.recipe import load_recipe
 
@@ -60,7 +60,7 @@ def train(
     columns = (
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:.3f}  {task.fields[rate]:.1f} images/s"),
+        TextColumn("loss {task.fields[loss]:.3f}  {task.fields[rate]:.1f} phrases/s"),
         TimeRemainingColumn(),
     )
     main = PartialState().is_main_process
@@ -69,7 +69,7 @@ def train(
             task = progress.add_task("training", total=resolved.steps, loss=float("nan"), rate=0.0)
 
             def report(step: int, values: dict[str, float]) -> None:
-                progress.update(task, completed=step, loss=values["loss"], rate=values["images/s"])
+                progress.update(task, completed=step, loss=values["loss"], rate=values["phrases/s"])
 
             model = run(resolved, folder, resume=resume, report=report)
     except Stopped as stopped:

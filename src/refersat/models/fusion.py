@@ -54,19 +54,21 @@ class BlockFusion(nn.Module):
             self.text_from_image = nn.MultiheadAttention(inner, BLOCK_FUSION_HEADS, batch_first=True)
             self.text_up = nn.Linear(inner, text_width)
 
-    def forward(self, features: Tensor, text: Tensor, text_padding: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, features: Tensor, text: Tensor | None, text_padding: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
         """Fuse one block's attention output with the phrase.
 
         Args:
             features: (B, H, W, C) after window un-partition.
-            text: (B, L, T) text stream.
+            text: (B, L, T) text stream; None leaves the bottleneck alone.
             text_padding: (B, L) bool, True = padding, never attended to; None when nothing is padded.
 
         Returns:
-            Updated features (B, H, W, C) and text (B, L, T).
+            Updated features (B, H, W, C) and text (B, L, T), or None.
         """
         image = F.gelu(self.down(features))
-        if self.text_to_image:
+        if self.text_to_image and text is not None:
             shape = image.shape
             image = image.flatten(1, 2)
             phrase = self.text_down(text)

@@ -91,9 +91,9 @@ class FusedBlock(Sam2MultiScaleBlock):
         self.adapter = Adapter(self.dim_out) if adapter else None
 
     def forward(  # type: ignore[override]
-        self, features: Tensor, text: Tensor, text_padding: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Features (B, H, W, C), text (B, L, T) -> features of the next block's size, text (B, L, T)."""
+        self, features: Tensor, text: Tensor | None, text_padding: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Features (B, H, W, C), text (B, L, T) or None -> features of the next block's size, text (B, L, T)."""
         normed = self.layer_norm1(features)
         stride = 1 if self.query_stride is None else cast(list[int], self.query_stride)[0]
         shortcut = features if self.dim == self.dim_out else do_pool(self.proj(normed), stride)
@@ -143,13 +143,13 @@ class FusedHiera(nn.Module):
         self.stage_ends = frozenset(sum(depths[: stage + 1]) - 1 for stage in range(4))
 
     def forward(
-        self, pixel_values: Tensor, text: Tensor, text_padding: Tensor | None
-    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        self, pixel_values: Tensor, text: Tensor | None, text_padding: Tensor | None
+    ) -> tuple[tuple[Tensor, ...], Tensor | None]:
         """Run all blocks.
 
         Args:
             pixel_values: (B, 3, S, S), S a multiple of 32.
-            text: (B, L, T) projected phrase.
+            text: (B, L, T) projected phrase; None runs the trunk without any.
             text_padding: (B, L) bool, True = padding; None when nothing is padded.
 
         Returns:

@@ -47,7 +47,9 @@ class RS2Sam2Output(ModelOutput):
         text_weight: (B,) the boundary loss's scalar, or None without one.
         presence_logits: (B,) SAM 2's object score logit.
         iou_scores: (B,) SAM 2's own estimate of the mask's IoU, 0..1.
-        features: neck outputs at strides 4, 8 and 16, (B, hidden, S/4, S/4) and so on.
+        prompt_token: (B, hidden) the sparse prompt, what the union encoder made of image and phrase.
+        features: neck outputs at strides 4, 8 and 16, (B, hidden, S/4, S/4) and so on; one per image, not per phrase,
+            where the trunk does not hear the phrase.
     """
 
     logits: Tensor | None = None
@@ -57,6 +59,7 @@ class RS2Sam2Output(ModelOutput):
     text_weight: Tensor | None = None
     presence_logits: Tensor | None = None
     iou_scores: Tensor | None = None
+    prompt_token: Tensor | None = None
     features: tuple[Tensor, ...] | None = None
 
 
@@ -91,6 +94,8 @@ class RS2Sam2Model(PreTrainedModel):
         self.prompt_encoder = Sam2PromptEncoder(config.prompt_encoder_config())
         self.mask_decoder = Sam2MaskDecoder(config.mask_decoder_config())
         self.boundary_scalar = nn.Linear(hidden, 1) if config.boundary_scalar else None
+        # A training schedule may begin without, as SAM 2 itself was trained without: many phrases then share an image.
+        self.trunk_hears_text = config.block_fusion in ("uni", "bi")
         self.post_init()
 
     def forward(
@@ -103,14 +108,16 @@ class RS2Sam2Model(PreTrainedModel):
         """Segment what each phrase names in its image.
 
         Args:
-            pixel_values: (B, 3, S, S) normalised image for the trunk; S is `config.image_size` unless a
-                training schedule begins with smaller views (any multiple of 32 will do).
-            union_pixel_values: (B, 3, U, U) the same image for the union encoder.
+            pixel_values: (N, 3, S, S) normalised images for the trunk; S is `config.image_size` unless a
+                training schedule begins with smaller views (any multiple of 32 will do). N divides B: each image
+                belongs to B/N phrases in a row, and goes through the trunk once where that does not hear them.
+            union_pixel_values: (N, 3, U, U) the same images for the union encoder.
             input_ids: (B, L) token ids, begin 0, end 2.
             attention_mask: (B, L) bool, True = real token. Padding is hidden from every attention, so a batch
                 gives what its samples give one by one.
         """
-        union = self.union_encoder(union_pixel_values, input_ids, attention_mask)
+        phrases = len(input_ids) // len(pixel_values)
+        union = self.union_encoder(union_pixel_values.repeat_interleave(phrases, 0), input_ids, attention_mask)
         sparse_prompt = self.token_mlp(union.cls)
         text, text_weight = None, None
         if self.text_projection is not None:
@@ -119,10 +126,16 @@ class RS2Sam2Model(PreTrainedModel):
                 text_weight = self.boundary_scalar(text[:, 0]).squeeze(-1)
         padding = None if bool(attention_mask.all()) else ~attention_mask
 
-        maps, _ = self.trunk(pixel_values, text, padding)
+        if self.trunk_hears_text:
+            maps, _ = self.trunk(pixel_values.repeat_interleave(phrases, 0), text, padding)
+        else:
+            maps, _ = self.trunk(pixel_values, None, None)
         features = self._neck_features(maps)
-        position = self._image_positions(features[-1])
         image = features[-1] + self.no_memory_embedding.transpose(1, 2)[..., None]
+        details = [self.mask_decoder.conv_s0(features[0]), self.mask_decoder.conv_s1(features[1])]
+        if not self.trunk_hears_text:
+            image, *details = (level.repeat_interleave(phrases, 0) for level in (image, *details))
+        position = self._image_positions(image)
         if self.encoder_fusion is not None:
             image = self.encoder_fusion(image, position, text, padding)
 
@@ -133,7 +146,7 @@ class RS2Sam2Model(PreTrainedModel):
             sparse_prompt_embeddings=sparse_prompt[:, None],
             dense_prompt_embeddings=dense_prompt,
             multimask_output=False,
-            high_resolution_features=[self.mask_decoder.conv_s0(features[0]), self.mask_decoder.conv_s1(features[1])],
+            high_resolution_features=details,
         )
         low_res = masks[:, 0].float()
         return RS2Sam2Output(
@@ -144,6 +157,7 @@ class RS2Sam2Model(PreTrainedModel):
             text_weight=text_weight,
             presence_logits=presence.float().flatten(),
             iou_scores=iou_scores.float().flatten(),
+            prompt_token=sparse_prompt[:, 0],
             features=features,
         )
 
@@ -193,6 +207,9 @@ class RS2Sam2Model(PreTrainedModel):
             init.zeros_(module.bias)
         elif isinstance(module, Adapter | BlockFusion):
             init.normal_(module.up.weight, std=ADAPTER_INIT_STD)
+        elif isinstance(module, EncoderFusion):
+            # Its result multiplies the image: around 1, a fresh layer lets SAM 2's features through.
+            init.ones_(module.image_from_text.out_proj.bias)
         elif isinstance(module, FusedHiera):
             init.normal_(module.pos_embed, std=0.02)
             init.normal_(module.pos_embed_window, std=0.02)

@@ -163,6 +163,8 @@ _FETCHED = (
         notes=(
             "Never trained on aerial images: expect much less of it than on photos.",
             "Its licence was not checked for this card: see its repository.",
+            "Its authors feed the union encoder a bicubic view with mean and deviation 0.5; here it gets the view of "
+            "RS2-SAM 2 (bilinear, ImageNet statistics), so answers differ from theirs.",
             _CONFIDENCE,
             _ABSENT,
         ),

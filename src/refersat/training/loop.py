@@ -1,6 +1,6 @@
 """The training loop: one file to read in a sitting.
 
-Start it with `refersat train`, or `accelerate launch -m refersat train` for several processes or devices.
+Start it with `refersat train`, or `torchrun --nproc-per-node N -m refersat train` for N processes or devices.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list, gather_object
 from torch import Tensor
 
 from refersat.data.coco import read_coco
@@ -24,7 +24,6 @@ from refersat.evaluation.protocol import PROTOCOLS
 from refersat.evaluation.run import Evaluation, evaluate_samples
 from refersat.models.loading import LoadedModel
 from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model
-from refersat.output import output_folder
 from refersat.segmenter import Segmenter
 from refersat.text.corpus import corpus
 from refersat.text.tokenizer import PhraseTokenizer, train_tokenizer
@@ -55,7 +54,7 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, report: Report = l
         Stopped: Ctrl-C or SIGTERM came; the state is saved.
     """
     # What can be wrong is found before anything is written.
-    accelerator = Accelerator()
+    accelerator = _accelerator(recipe)
     main = accelerator.is_main_process
     _check_sharing(recipe, accelerator.num_processes)
     config = _configuration(recipe)
@@ -66,21 +65,20 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, report: Report = l
     folder.check(resume=resume)
     accelerator.wait_for_everyone()
 
-    if main:
-        with output_folder(out):
-            folder.write_recipe(recipe)
+    if main and not resume:
+        folder.begin(recipe)
     with accelerator.main_process_first():
         tokenizer = _tokenizer(recipe, config, folder.tokenizer, new=main and not resume)
     config.vocab_size = tokenizer.vocab_size
     torch.manual_seed(recipe.seed)
-    model = _model(recipe, config)
+    model = RS2Sam2Model(config)
     freeze_idle(model, boundary_loss=recipe.loss.boundary > 0)
     trainee = Trainee(model, len(source.categories), recipe.loss).to(accelerator.device)
     optimizer = torch.optim.AdamW(parameter_groups(trainee, recipe.optimizer.weight_decay))
     average = MovingAverage(model, recipe.optimizer.average)
     step = folder.restore(trainee, optimizer, average) if resume else 0
-    if main:
-        folder.forget_after(step)
+    if main and resume:
+        folder.go_on(recipe, step)
     prepared, optimizer = accelerator.prepare(trainee, optimizer)
     prepared.train()
 
@@ -92,6 +90,7 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, report: Report = l
             stage, rate = recipe.stage_at(step), learning_rate(step, recipe.steps, recipe.optimizer)
             for group in optimizer.param_groups:
                 group["lr"] = rate
+            model.trunk_hears_text = average.model.trunk_hears_text = stage.text_in_trunk
             loss, terms = prepared(batch.to(accelerator.device))
             accelerator.backward(loss)
             accelerator.clip_grad_norm_(trainee.parameters(), recipe.optimizer.clip)
@@ -105,7 +104,7 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, report: Report = l
             began = time.perf_counter()
             if main:
                 folder.append({"step": step, **values, "rate": rate, "seconds": seconds})
-                report(step, {"loss": values["loss"], "images/s": stage.batch_size / seconds})
+                report(step, {"loss": values["loss"], "phrases/s": stage.batch_size / seconds})
 
             if request.made:
                 accelerator.set_trigger()
@@ -138,10 +137,19 @@ def learning_rate(step: int, steps: int, options: OptimizerOptions) -> float:
     return options.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
 
+def _accelerator(recipe: Recipe) -> Accelerator:
+    # A stage without text in the trunk leaves the parameters that bring it there without gradient.
+    idle = any(not stage.text_in_trunk for stage in recipe.stages)
+    return Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=idle)])
+
+
 def _check_sharing(recipe: Recipe, processes: int) -> None:
     for stage in recipe.stages:
-        if stage.batch_size % processes:
-            raise UserError(f"a batch of {stage.batch_size} cannot be shared evenly by {processes} processes")
+        if stage.batch_size % (processes * stage.phrases_per_view):
+            raise UserError(
+                f"a batch of {stage.batch_size} phrases, {stage.phrases_per_view} a view, cannot be shared evenly "
+                f"by {processes} processes"
+            )
 
 
 def _configuration(recipe: Recipe) -> RS2Sam2Config:
@@ -151,20 +159,12 @@ def _configuration(recipe: Recipe) -> RS2Sam2Config:
     if unknown:
         raise UserError(f"recipe {recipe.name}: model has no setting named {', '.join(unknown)}")
     try:
-        return RS2Sam2Config(**{**known, **recipe.model})
+        config = RS2Sam2Config(**{**known, **recipe.model})
+        with torch.device("meta"):
+            RS2Sam2Model(config)
     except Exception as error:  # the many validators of Transformers share no other base
-        raise _impossible(recipe, error) from error
-
-
-def _model(recipe: Recipe, config: RS2Sam2Config) -> RS2Sam2Model:
-    try:
-        return RS2Sam2Model(config)
-    except (TypeError, ValueError, RuntimeError, AssertionError, ZeroDivisionError, IndexError) as error:
-        raise _impossible(recipe, error) from error
-
-
-def _impossible(recipe: Recipe, error: Exception) -> UserError:
-    return UserError(f"recipe {recipe.name}: model describes no possible model: {error}")
+        raise UserError(f"recipe {recipe.name}: model describes no possible model: {error}") from error
+    return config
 
 
 def _validation_samples(recipe: Recipe) -> list[Sample]:

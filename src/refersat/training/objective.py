@@ -11,6 +11,9 @@ from refersat.models.rs2sam2 import RS2Sam2Model, RS2Sam2Output
 from refersat.training.recipe import LossOptions
 from refersat.training.samples import Batch
 
+FOREGROUND_WEIGHT = 4.0
+"""Of the few cells of the pseudo-mask that the target touches."""
+
 BACKGROUND_WEIGHT = 0.2
 """Most of an image is background; without this the category head would first learn to say nothing."""
 
@@ -40,6 +43,8 @@ class Trainee(nn.Module):
         super().__init__()
         self.model = model
         self.category_head = CategoryHead(model.config.hidden_size, categories)
+        # Makes the prompt token depend on the phrase early: from masks alone, the model first learns to ignore it.
+        self.named_head = nn.Linear(model.config.hidden_size, categories)
         self.weights = weights
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -59,6 +64,7 @@ class Trainee(nn.Module):
             "dice": _mean_present(dice(output.logits, batch.target), batch.present),
             "presence": F.binary_cross_entropy_with_logits(output.presence_logits, batch.present),
             "categories": self._category_loss(output.features, batch.labels),
+            "named": F.cross_entropy(self.named_head(output.prompt_token), batch.named),
         }
         if output.text_weight is not None:
             edges = boundary(output.logits, batch.target, output.text_weight, kind="soft")
@@ -66,12 +72,15 @@ class Trainee(nn.Module):
         if output.pseudo_mask_logits is not None:
             grid = output.pseudo_mask_logits.shape[-2:]
             terms["pseudo_mask"] = F.binary_cross_entropy_with_logits(
-                output.pseudo_mask_logits, F.adaptive_max_pool2d(batch.target, grid)
+                output.pseudo_mask_logits,
+                F.adaptive_max_pool2d(batch.target, grid),
+                pos_weight=torch.tensor(FOREGROUND_WEIGHT, device=batch.target.device),
             )
         return terms
 
     def _category_loss(self, features: tuple[Tensor, ...], labels: Tensor) -> Tensor:
         logits = self.category_head(features)
+        labels = labels.repeat_interleave(len(logits) // len(labels), 0)
         weight = torch.ones(logits.shape[1], device=logits.device)
         weight[0] = BACKGROUND_WEIGHT
         return F.cross_entropy(logits, labels, weight=weight)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from refersat.errors import UserError
 
@@ -47,8 +47,9 @@ class LossOptions(_Section):
     dice: float = Field(1.0, ge=0)
     boundary: float = Field(0.2, ge=0)
     presence: float = Field(0.5, ge=0, description="is the target there")
-    pseudo_mask: float = Field(0.5, ge=0, description="coarse target for the mask prompt generator")
-    categories: float = Field(0.5, ge=0, description="what every pixel shows, by a head that is thrown away later")
+    pseudo_mask: float = Field(1.0, ge=0, description="coarse target for the mask prompt generator")
+    categories: float = Field(1.0, ge=0, description="what every pixel shows, by a head that is thrown away later")
+    named: float = Field(0.5, ge=0, description="what category the phrase names, by a head that is thrown away later")
 
 
 class Stage(_Section):
@@ -56,7 +57,9 @@ class Stage(_Section):
 
     steps: int = Field(gt=0)
     image_size: int = Field(gt=0, multiple_of=32)
-    batch_size: int = Field(gt=0, description="samples of one step over all processes")
+    batch_size: int = Field(gt=0, description="phrases of one step over all processes")
+    phrases_per_view: int = Field(1, gt=0, description="phrases that share a view of an image")
+    text_in_trunk: bool = Field(True, description="False: the trunk sees each view once, for all its phrases")
 
 
 class OptimizerOptions(_Section):
@@ -83,6 +86,13 @@ class Recipe(_Section):
     optimizer: OptimizerOptions = OptimizerOptions()
     validate_every: int = Field(500, gt=0, description="steps")
     validation_samples: int = Field(200, gt=0, description="of the validation set, evenly spread")
+
+    @field_validator("stages")
+    @classmethod
+    def _ends_with_the_whole_model(cls, stages: list[Stage]) -> list[Stage]:
+        if not stages[-1].text_in_trunk:
+            raise ValueError("the last stage must have text_in_trunk: true, as the trained model will run")
+        return stages
 
     @property
     def steps(self) -> int:

@@ -17,7 +17,7 @@ from transformers.utils import logging as transformers_logging
 
 from refersat.errors import UserError
 from refersat.models.rs2sam2 import RS2Sam2Model
-from refersat.output import write_file
+from refersat.output import output_folder, write_file
 from refersat.text.tokenizer import PhraseTokenizer
 from refersat.training.objective import Trainee
 from refersat.training.parameters import MovingAverage
@@ -69,20 +69,26 @@ class RunFolder:
         if not resume and (self.log.exists() or self.state.exists()):
             raise UserError(f"{self.path} holds a run already: give --resume to go on, or another folder")
 
-    def write_recipe(self, recipe: Recipe) -> None:
-        """Keep the recipe beside what comes of it."""
-        write_file(self.recipe, recipe.model_dump_json(indent=2).encode())
+    def begin(self, recipe: Recipe) -> None:
+        """Make the folder and keep the recipe in it.
+
+        Raises:
+            UserError: it cannot be made or written to.
+        """
+        with output_folder(self.path):
+            self._write_recipe(recipe)
+
+    def go_on(self, recipe: Recipe, step: int) -> None:
+        """Keep the recipe, and take from the log what was done after `step`: it will be done again."""
+        self._write_recipe(recipe)
+        if self.log.exists():
+            lines = self.log.read_bytes().splitlines(keepends=True)
+            write_file(self.log, b"".join(line for line in lines if _step_of(line) <= step))
 
     def append(self, values: dict[str, Any]) -> None:
         """Add a line to the log."""
         with self.log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
-
-    def forget_after(self, step: int) -> None:
-        """Take from the log what was done after the step that a run goes on from: it will be done again."""
-        if self.log.exists():
-            lines = self.log.read_bytes().splitlines(keepends=True)
-            write_file(self.log, b"".join(line for line in lines if _step_of(line) <= step))
 
     def save_state(
         self, trainee: Trainee, optimizer: torch.optim.Optimizer, average: MovingAverage, *, step: int
@@ -134,6 +140,9 @@ class RunFolder:
         finally:
             shutil.rmtree(new, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
+
+    def _write_recipe(self, recipe: Recipe) -> None:
+        write_file(self.recipe, recipe.model_dump_json(indent=2).encode())
 
 
 def _step_of(line: bytes) -> float:

@@ -35,11 +35,12 @@ VIEWS_TO_TRY = 1000
 
 @dataclass(frozen=True)
 class Batch:
-    """B samples with views of side S.
+    """B phrases about N views of side S, B/N in a row about each.
 
-    `pixel_values` (B, 3, S, S), `union_pixel_values` (B, 3, U, U), `input_ids` and `attention_mask` (B, L),
+    `pixel_values` (N, 3, S, S), `union_pixel_values` (N, 3, U, U), `input_ids` and `attention_mask` (B, L),
     `target` (B, 1, S, S) float 0 or 1, `present` (B,) float 0 or 1,
-    `labels` (B, S/4, S/4) int64: 0 background, 1.. categories.
+    `named` (B,) int64: the category that the phrase names, be it there or not, from 0,
+    `labels` (N, S/4, S/4) int64: 0 background, 1.. categories.
     """
 
     pixel_values: Tensor
@@ -48,6 +49,7 @@ class Batch:
     attention_mask: Tensor
     target: Tensor
     present: Tensor
+    named: Tensor
     labels: Tensor
 
     def to(self, device: torch.device) -> Batch:
@@ -112,38 +114,42 @@ class PhraseSampler:
         self._pixels: dict[str, NDArray[np.uint8]] = {}
         self._kept_bytes = 0
 
-    def batch(self, index: int, *, rank: int, size: int, image_size: int) -> Batch:
-        """One process's batch of `size` samples with views of `image_size` pixels."""
+    def batch(self, index: int, *, rank: int, size: int, image_size: int, phrases: int = 1) -> Batch:
+        """One process's batch of `size` views of `image_size` pixels, with `phrases` phrases about each."""
         rng = np.random.default_rng((self.recipe.seed, index, rank))
-        samples = [self._sample(rng, image_size) for _ in range(size)]
+        samples = [self._sample(rng, image_size, phrases) for _ in range(size)]
         config = copy(self._config)
         config.image_size = image_size
         pixel_values, union_pixel_values = preprocess([sample.pixels for sample in samples], config)
-        input_ids, attention_mask = self._tokenizer([sample.phrase for sample in samples])
+        input_ids, attention_mask = self._tokenizer([phrase for sample in samples for phrase in sample.phrases])
         return Batch(
             pixel_values=pixel_values,
             union_pixel_values=union_pixel_values,
             input_ids=input_ids,
             attention_mask=attention_mask,
-            target=torch.from_numpy(np.stack([sample.target for sample in samples]))[:, None].float(),
-            present=torch.tensor([float(sample.present) for sample in samples]),
+            target=torch.from_numpy(np.concatenate([sample.targets for sample in samples]))[:, None].float(),
+            present=torch.tensor([float(present) for sample in samples for present in sample.present]),
+            named=torch.tensor([self.categories.index(name) for sample in samples for name in sample.named]),
             labels=torch.from_numpy(np.stack([sample.labels for sample in samples])),
         )
 
-    def _sample(self, rng: np.random.Generator, image_size: int) -> _Sample:
-        view, expression = self._view(rng)
+    def _sample(self, rng: np.random.Generator, image_size: int, phrases: int) -> _Sample:
+        view, expressions = self._view(rng, phrases)
         scale = np.array([[image_size / view.scene.width, 0, 0], [0, image_size / view.scene.height, 0]])
-        targets = [shapes.warp(view.scene.shapes[i], scale) for i in expression.targets]
+        scaled = [shapes.warp(shape, scale) for shape in view.scene.shapes]
         return _Sample(
             pixels=view.pixels,
-            phrase=expression.phrase,
-            target=shapes.rasterise(targets, image_size, image_size),
-            present=bool(expression.targets),
+            phrases=[expression.phrase for expression in expressions],
+            targets=np.stack(
+                [shapes.rasterise([scaled[i] for i in e.targets], image_size, image_size) for e in expressions]
+            ),
+            present=[bool(expression.targets) for expression in expressions],
+            named=[expression.category for expression in expressions],
             labels=self._labels(view.scene, scale / LABEL_STRIDE, image_size // LABEL_STRIDE),
         )
 
-    def _view(self, rng: np.random.Generator) -> tuple[View, Expression]:
-        """A view and a phrase for it; a crop of bare ground in which nothing can safely be called absent has none."""
+    def _view(self, rng: np.random.Generator, phrases: int) -> tuple[View, list[Expression]]:
+        """A view and phrases for it; a crop of bare ground in which nothing can safely be called absent has none."""
         for _ in range(VIEWS_TO_TRY):
             scene = self._scenes[int(rng.integers(len(self._scenes)))]
             view = random_view(self._read(scene), scene, self.recipe.augment, rng)
@@ -152,7 +158,7 @@ class PhraseSampler:
                 view.scene.width,
                 view.scene.height,
                 rng,
-                count=1,
+                count=phrases,
                 grammar=self._grammar,
                 vocabulary=self.categories,
                 never_absent=self._never_absent,
@@ -160,7 +166,7 @@ class PhraseSampler:
                 context=frozenset(item.category for item in scene.objects),
             )
             if found:
-                return view, found[0]
+                return view, found
         raise UserError(f"no phrase fits the images of {self.recipe.data.annotations}: their objects are too small")
 
     def _labels(self, scene: CocoImage, scale: NDArray[np.float64], side: int) -> NDArray[np.int64]:
@@ -196,16 +202,22 @@ class _BatchStream(IterableDataset[Batch]):
         recipe = self._sampler.recipe
         for index in range(self._start, recipe.steps):
             stage = recipe.stage_at(index)
-            size = stage.batch_size // self._processes
-            yield self._sampler.batch(index, rank=self._rank, size=size, image_size=stage.image_size)
+            yield self._sampler.batch(
+                index,
+                rank=self._rank,
+                size=stage.batch_size // (self._processes * stage.phrases_per_view),
+                image_size=stage.image_size,
+                phrases=stage.phrases_per_view,
+            )
 
 
 @dataclass(frozen=True)
 class _Sample:
     pixels: NDArray[np.uint8]
-    phrase: str
-    target: NDArray[np.bool_]
-    present: bool
+    phrases: list[str]
+    targets: NDArray[np.bool_]
+    present: list[bool]
+    named: list[str]
     labels: NDArray[np.int64]
 
 

@@ -1,0 +1,133 @@
+"""Put a trained model into the package as `built-in`: choose its presence threshold, measure it, write its card.
+
+python benchmarks/ship_built_in.py runs/built-in --data triplets:runs/val --machine "2 CPU cores"
+
+The threshold is the score that all but `--lost` percent of the phrases with a target reach. The numbers in the card
+are those of `refersat evaluate --model built-in` on the same data, which anyone can run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import refersat
+from refersat.data.triplets import Sample, read_triplets
+from refersat.evaluation.protocol import PROTOCOLS
+from refersat.evaluation.report import metrics_of, presence_line, results_table
+from refersat.evaluation.run import Evaluation, evaluate_samples
+from refersat.models.store import write_sums
+from refersat.models.zoo import BUILT_IN, ModelCard
+from refersat.training.recipe import Recipe
+
+ASSETS = Path(refersat.__file__).parent / "assets" / BUILT_IN
+COMMAND = (
+    "refersat train built-in --out runs/built-in --set data.annotations=nwpu-vhr10/train.json "
+    "--set data.images=nwpu-vhr10/images --set data.validation=runs/val"
+)
+NOTES = (
+    "Knows ten kinds of object: airplane, ship, storage tank, baseball diamond, tennis court, basketball court, ground "
+    "track field, harbor, bridge, vehicle. Anything else is a guess.",
+    "Understands phrases about category, place in the image, extremes, size, simple relations and groups.",
+    "The score is SAM 2's object score, trained with phrases that name nothing in the image.",
+)
+
+
+def main() -> None:
+    """Copy, calibrate, measure, describe."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="folder of the training run")
+    parser.add_argument("--data", required=True, help="validation data, triplets:FOLDER")
+    parser.add_argument("--machine", required=True, help="what it was trained on, in words")
+    parser.add_argument("--lost", type=float, default=5.0, help="percent of right phrases that may be answered empty")
+    arguments = parser.parse_args()
+    samples = read_triplets(arguments.data.removeprefix("triplets:")).samples
+
+    ASSETS.mkdir(parents=True, exist_ok=True)
+    for file in (arguments.run / "model").iterdir():
+        shutil.copyfile(file, ASSETS / file.name)
+    _set_threshold(0.0)
+    present = [row.score for row in _evaluate(samples).rows if row.overlaps]
+    threshold = round(float(np.percentile(present, arguments.lost)), 4)
+    _set_threshold(threshold)
+    evaluation = _evaluate(samples)
+    _print(evaluation, threshold)
+    _write_card(arguments.run, arguments.machine, threshold, metrics_of(evaluation))
+
+
+def _set_threshold(threshold: float) -> None:
+    path = ASSETS / "config.json"
+    path.write_text(
+        json.dumps(json.loads(path.read_text()) | {"presence_threshold": threshold}, indent=2, sort_keys=True) + "\n"
+    )
+
+
+def _evaluate(samples: Sequence[Sample]) -> Evaluation:
+    from rich.progress import Progress
+
+    with Progress() as progress:
+        task = progress.add_task("evaluating", total=len(samples))
+        return evaluate_samples(
+            refersat.load(BUILT_IN, device="cpu", dtype="float32"),
+            samples,
+            protocols=list(PROTOCOLS.values()),
+            on_sample=lambda: progress.advance(task),
+        )
+
+
+def _print(evaluation: Evaluation, threshold: float) -> None:
+    from rich.console import Console
+
+    console = Console(width=140)
+    console.print(results_table(evaluation))
+    console.print(presence_line(evaluation))
+    console.print(f"presence threshold: {threshold}")
+
+
+def _write_card(run: Path, machine: str, threshold: float, metrics: dict[str, Any]) -> None:
+    recipe = Recipe.model_validate_json((run / "recipe.json").read_text())
+    log = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    hours = sum(entry.get("seconds", 0.0) for entry in log) / 3600
+    native, presence = metrics["native"], metrics["presence"]
+    measured = {name: round(native[name], 2) for name in ("mIoU", "oIoU", "Pr@0.5", "Pr@0.9")}
+    measured |= {
+        "presence AUROC": round(presence["presence_auroc"], 2),
+        "absent phrases answered empty": round(presence["absent_accuracy"], 2),
+        "phrases with a target answered with a mask": round(presence["present_recall"], 2),
+    }
+    for kind, numbers in presence["by_type"].items():
+        measured[f"presence AUROC, {kind}"] = round(numbers["presence_auroc"], 2)
+    by_type = {f"mIoU, {kind}": round(numbers["mIoU"], 2) for kind, numbers in native["by_type"].items()}
+    by_size = {f"mIoU, target {size} of the image": round(v["mIoU"], 2) for size, v in native["by_size"].items()}
+    card = ModelCard(
+        name=BUILT_IN,
+        summary="Compact RS2-SAM 2 for ten kinds of object, trained from scratch; ships with the package.",
+        licence="Research use only, as its training images.",
+        data=(
+            "NWPU VHR-10 (Cheng et al. 2014; outlines Su et al. 2019), 476 training images from Google Earth, for "
+            "research use only; phrases generated by refersat. Chosen on 54 other images of it."
+        ),
+        paper="Rong et al., RS2-SAM2, AAAI 2026, arXiv 2503.07266 (the architecture)",
+        measured={"NWPU VHR-10 val, generated phrases, native pixels": measured | by_type | by_size},
+        training={
+            "command": COMMAND,
+            "steps": str(recipe.steps),
+            "time": f"{hours:.1f} h",
+            "machine": machine,
+            "presence threshold": f"{threshold}: all but 5 % of the validation phrases with a target reach it",
+        },
+        notes=NOTES,
+    )
+    card.save(ASSETS)
+    write_sums(ASSETS)
+    print(json.dumps(card.as_dict()["measured"], indent=2))
+
+
+if __name__ == "__main__":
+    main()

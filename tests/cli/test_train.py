@@ -1,0 +1,117 @@
+"""`refersat train`: what is told before, during and after a run. The runs themselves are in tests/training."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from refersat.cli.main import main
+from refersat.training.interruption import Stopped
+from refersat.training.recipe import Recipe
+
+DATA = ["--set", "data.annotations=train.json", "--set", "data.images=images"]
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What the training loop would have been asked to do; it reports one step."""
+    asked: list[dict[str, Any]] = []
+
+    def train(recipe: Recipe, out: Path, *, resume: bool, report: Callable[[int, dict[str, float]], None]) -> Path:
+        asked.append({"recipe": recipe, "out": out, "resume": resume})
+        report(1, {"loss": 0.125, "phrases/s": 8.0})
+        return out / "model"
+
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "1")
+    monkeypatch.setattr("refersat.training.loop.train", train)
+    return asked
+
+
+def test_a_run_goes_to_a_folder_of_its_name(runs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "built-in", *DATA, "--set", "optimizer.learning_rate=1e-4"]) == 0
+    (asked,) = runs
+    assert asked["out"] == Path("runs/built-in")
+    assert asked["resume"] is False
+    assert asked["recipe"].optimizer.learning_rate == 1e-4
+    assert asked["recipe"].data.images == Path("images")
+    told = capsys.readouterr()
+    assert told.out == f"trained model: {Path('runs/built-in/model')}\n"
+    assert "loss 0.125" in told.err
+
+
+def test_another_folder_and_resuming(runs: list[dict[str, Any]], tmp_path: Path) -> None:
+    assert main(["train", "built-in", *DATA, "--out", str(tmp_path / "mine"), "--resume"]) == 0
+    assert (runs[0]["out"], runs[0]["resume"]) == (tmp_path / "mine", True)
+
+
+def test_the_whole_recipe_is_printed(runs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "built-in", *DATA, "--set", "seed=5", "--print-recipe"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["seed"] == 5
+    assert set(printed) == set(Recipe.model_fields)
+    assert runs == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["built-in"], "recipe built-in: data.annotations: Field required; data.images: Field required"),
+        (["built-in", *DATA, "--set", "optimiser.clip=1"], "optimiser: Extra inputs are not permitted"),
+        (["built-in", *DATA, "--set", "seed"], "--set takes FIELD=VALUE"),
+        (["nowhere.yaml"], "cannot read the recipe nowhere.yaml"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    runs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert main(["train", *words]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert message in told.err
+    assert told.err.count("\n") == 1
+    assert runs == []
+
+
+def test_missing_data_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "1")
+    assert main(["train", "built-in", *DATA, "--out", str(tmp_path / "run")]) == 2
+    assert "refersat: error: train.json: no such file" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_stop_says_how_to_go_on(
+    runs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def train(*_: Any, **__: Any) -> Path:
+        raise Stopped("stopped after 7 of 9 steps")
+
+    monkeypatch.setattr("refersat.training.loop.train", train)
+    assert main(["train", "built-in", *DATA]) == 130
+    told = capsys.readouterr()
+    assert "stopped after 7 of 9 steps; the state is saved, --resume goes on" in told.err
+    assert told.out == ""
+
+
+def test_the_packages_for_training_are_optional(
+    runs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    assert main(["train", "built-in", *DATA]) == 2
+    assert "pip install 'refersat[train]'" in capsys.readouterr().err
+    assert main(["train", "built-in", *DATA, "--print-recipe"]) == 0
+
+
+def test_the_help_shows_a_command_that_works(runs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    start = next(number for number, line in enumerate(lines) if line.strip().startswith("refersat train"))
+    words = f"{lines[start].rstrip(chr(92))} {lines[start + 1]}".split()
+    assert main(words[1:]) == 0
+    assert runs[0]["recipe"].data.validation == Path("runs/val")

@@ -1,0 +1,194 @@
+"""The loss: what counts where, and that it teaches every parameter that trains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model, RS2Sam2Output
+from refersat.training.objective import Trainee
+from refersat.training.parameters import freeze_idle
+from refersat.training.recipe import LossOptions
+from refersat.training.samples import Batch
+
+SIDE = 64
+CATEGORIES = 2
+
+
+def make_batch(present: list[float]) -> Batch:
+    """A square to find in the samples that have a target; every sample shows both categories."""
+    generator = torch.Generator().manual_seed(0)
+    size = len(present)
+    target = torch.zeros(size, 1, SIDE, SIDE)
+    target[:, :, 8:24, 16:40] = 1
+    target *= torch.tensor(present).view(-1, 1, 1, 1)
+    labels = torch.zeros(size, SIDE // 4, SIDE // 4, dtype=torch.long)
+    labels[:, 2:6, 4:10] = 1
+    labels[:, 10:12] = 2
+    return Batch(
+        pixel_values=torch.randn(size, 3, SIDE, SIDE, generator=generator),
+        union_pixel_values=torch.randn(size, 3, 32, 32, generator=generator),
+        input_ids=torch.tensor([[0, 5, 6, 2]] * size),
+        attention_mask=torch.ones(size, 4, dtype=torch.bool),
+        target=target,
+        present=torch.tensor(present),
+        named=torch.arange(size) % CATEGORIES,
+        labels=labels,
+    )
+
+
+class Answers(nn.Module):
+    """A model that answers with what it is given."""
+
+    def __init__(self, batch: Batch, **changes: Tensor | None) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(hidden_size=CATEGORIES + 1)
+        size = len(batch.present)
+        one_hot = F.one_hot(batch.labels, CATEGORIES + 1).permute(0, 3, 1, 2).float()
+        answers: dict[str, Any] = {
+            "logits": 20 * (2 * batch.target - 1),
+            "presence_logits": 20 * (2 * batch.present - 1),
+            "text_weight": torch.zeros(size),
+            "prompt_token": F.one_hot(batch.named, CATEGORIES + 1).float(),
+            "pseudo_mask_logits": 20 * (2 * F.adaptive_max_pool2d(batch.target, 2) - 1),
+            "features": (one_hot, F.avg_pool2d(one_hot, 2), F.avg_pool2d(one_hot, 4)),
+        }
+        self.output = RS2Sam2Output(**{**answers, **changes})
+
+    def forward(self, *inputs: Tensor) -> RS2Sam2Output:
+        return self.output
+
+
+def terms_of(batch: Batch, **changes: Tensor | None) -> dict[str, float]:
+    torch.manual_seed(0)
+    trainee = Trainee(Answers(batch, **changes), CATEGORIES, LossOptions())  # type: ignore[arg-type]
+    with torch.no_grad():
+        for level, scale in zip(trainee.category_head.levels, (20.0, 0.0, 0.0), strict=True):
+            level.weight.copy_(scale * torch.eye(CATEGORIES + 1)[..., None, None])
+            level.bias.zero_()
+        trainee.named_head.weight.copy_(20 * torch.eye(CATEGORIES, CATEGORIES + 1))
+        trainee.named_head.bias.zero_()
+    return {name: term.item() for name, term in trainee(batch)[1].items()}
+
+
+def test_a_perfect_answer_costs_nothing() -> None:
+    assert terms_of(make_batch([1.0, 0.0])) == pytest.approx(dict.fromkeys(LossOptions.model_fields, 0.0), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("cross_entropy", {"logits": torch.zeros(2, 1, SIDE, SIDE)}),
+        ("dice", {"logits": torch.zeros(2, 1, SIDE, SIDE)}),
+        ("boundary", {"logits": torch.zeros(2, 1, SIDE, SIDE)}),
+        ("presence", {"presence_logits": torch.zeros(2)}),
+        ("pseudo_mask", {"pseudo_mask_logits": torch.zeros(2, 1, 2, 2)}),
+        ("named", {"prompt_token": torch.zeros(2, CATEGORIES + 1)}),
+        ("categories", {"features": tuple(torch.zeros(2, 3, side, side) for side in (16, 8, 4))}),
+    ],
+)
+def test_a_wrong_answer_costs(name: str, changes: dict[str, Any]) -> None:
+    assert terms_of(make_batch([1.0, 0.0]), **changes)[name] > 1e-3
+
+
+def test_where_nothing_is_to_be_found_overlap_and_edges_do_not_count() -> None:
+    batch = make_batch([1.0, 0.0])
+    logits = torch.randn(2, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+    other = torch.cat([logits[:1], -3 * logits[1:]])
+    first, second = terms_of(batch, logits=logits), terms_of(batch, logits=other)
+    assert (first["dice"], first["boundary"]) == (second["dice"], second["boundary"])
+    assert first["cross_entropy"] != second["cross_entropy"]
+    alone = terms_of(make_batch([1.0]), logits=logits[:1])
+    assert first["dice"] == pytest.approx(alone["dice"])
+    assert first["boundary"] == pytest.approx(alone["boundary"])
+
+
+def test_a_batch_without_any_target_is_finite() -> None:
+    batch = make_batch([0.0, 0.0])
+    terms = terms_of(batch, logits=torch.randn(2, 1, SIDE, SIDE))
+    assert (terms["dice"], terms["boundary"]) == (0, 0)
+    assert all(torch.isfinite(torch.tensor(list(terms.values()))))
+
+
+def test_a_model_without_text_scalar_and_mask_prompt_has_no_such_terms() -> None:
+    terms = terms_of(make_batch([1.0]), text_weight=None, pseudo_mask_logits=None)
+    assert set(LossOptions.model_fields) - set(terms) == {"boundary", "pseudo_mask"}
+
+
+@pytest.fixture
+def make_trainee(tiny_config: Callable[..., RS2Sam2Config]) -> Callable[..., Trainee]:
+    def make(weights: LossOptions, **changes: Any) -> Trainee:
+        torch.manual_seed(0)
+        return Trainee(RS2Sam2Model(tiny_config(**changes)), CATEGORIES, weights)
+
+    return make
+
+
+def test_the_loss_is_the_weighted_sum_of_its_terms(make_trainee: Callable[..., Trainee]) -> None:
+    weights = LossOptions(**{name: 0.5 + number for number, name in enumerate(LossOptions.model_fields)})
+    loss, terms = make_trainee(weights)(make_batch([1.0, 0.0]))
+    assert all(torch.isfinite(term) and not term.requires_grad for term in terms.values())
+    assert loss.item() == pytest.approx(sum(getattr(weights, name) * term.item() for name, term in terms.items()))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"block_fusion": "uni"},
+        {"block_fusion": "linear"},
+        {"block_fusion": "none", "mlp_adapter": False},
+        {"encoder_fusion": False},
+        {"mask_prompt": "none"},
+        {"boundary_scalar": False},
+        {"stem": "patch"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("edges", [0.2, 0.0])
+def test_exactly_the_parameters_that_learn_are_trained(
+    make_trainee: Callable[..., Trainee], changes: dict[str, Any], edges: float
+) -> None:
+    trainee = make_trainee(LossOptions(boundary=edges), **changes)
+    trained, gradients = trained_and_gradients(trainee)
+    assert trained == {name for name, gradient in gradients.items() if gradient is not None and gradient.any()}
+    assert any(name.startswith("category_head.") for name in trained)
+
+
+@pytest.mark.parametrize("text_in_trunk", [True, False])
+def test_phrases_that_share_a_view_cost_what_they_cost_alone(
+    make_trainee: Callable[..., Trainee], text_in_trunk: bool
+) -> None:
+    trainee = make_trainee(LossOptions())
+    trainee.model.trunk_hears_text = text_in_trunk
+    alone = make_batch([1.0, 0.0, 1.0, 0.0])
+    first_of_two = [0, 0, 2, 2]
+    views = {name: getattr(alone, name) for name in ("pixel_values", "union_pixel_values", "labels")}
+    repeated = replace(alone, **{name: values[first_of_two] for name, values in views.items()})
+    shared = replace(alone, **{name: values[[0, 2]] for name, values in views.items()})
+    loss, terms = trainee(repeated)
+    loss_shared, terms_shared = trainee(shared)
+    torch.testing.assert_close(terms, terms_shared)
+    torch.testing.assert_close(loss, loss_shared)
+
+
+def test_no_trained_parameter_is_out_of_reach_without_any_fusion(make_trainee: Callable[..., Trainee]) -> None:
+    # Several processes wait for each other's gradients: one that never comes would stop them.
+    changes = {"block_fusion": "none", "encoder_fusion": False, "boundary_scalar": False, "mask_prompt": "none"}
+    trained, gradients = trained_and_gradients(make_trainee(LossOptions(), **changes))
+    assert all(gradients[name] is not None for name in trained)
+
+
+def trained_and_gradients(trainee: Trainee) -> tuple[set[str], dict[str, Tensor | None]]:
+    """The names of the parameters that train, and what gradient each would get if all did."""
+    trainee(make_batch([1.0, 0.0]))[0].backward()
+    gradients = {name: parameter.grad for name, parameter in trainee.named_parameters()}
+    freeze_idle(trainee.model, boundary_loss=trainee.weights.boundary > 0)
+    return {name for name, parameter in trainee.named_parameters() if parameter.requires_grad}, gradients

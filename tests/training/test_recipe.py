@@ -1,0 +1,136 @@
+"""Recipes: what is wrong is named by its field, and what is right comes back as given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from refersat.errors import UserError
+from refersat.training.recipe import Recipe, load_recipe, shipped_recipes
+
+PATHS = ["data.annotations=train.json", "data.images=images"]
+MINIMAL = """
+name: mine
+data: {annotations: train.json, images: images}
+stages:
+  - {steps: 10, image_size: 64, batch_size: 4}
+  - {steps: 5, image_size: 128, batch_size: 2}
+"""
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.yaml"
+    path.write_text(MINIMAL)
+    return path
+
+
+def test_shipped_recipes_need_only_the_data() -> None:
+    assert "built-in" in shipped_recipes()
+    for name in shipped_recipes():
+        recipe = load_recipe(name, PATHS)
+        assert recipe.name == name
+        assert recipe.steps > 0
+
+
+def test_missing_data_is_named_in_one_line() -> None:
+    with pytest.raises(UserError, match=r"data\.annotations: Field required; data\.images: Field required") as caught:
+        load_recipe("built-in", [])
+    assert "\n" not in str(caught.value)
+    assert "--set FIELD=VALUE" in str(caught.value)
+
+
+def test_stages_follow_each_other(recipe_file: Path) -> None:
+    recipe = load_recipe(str(recipe_file), [])
+    assert recipe.steps == 15
+    sizes = [recipe.stage_at(step).image_size for step in (0, 9, 10, 14)]
+    assert sizes == [64, 64, 128, 128]
+
+
+def test_the_resolved_recipe_is_a_recipe(recipe_file: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(str(recipe_file), ["optimizer.learning_rate=1e-5", "model.trunk_depths=[1, 1, 1, 1]"])
+    resolved = tmp_path / "recipe.json"
+    resolved.write_text(recipe.model_dump_json(indent=2))
+    assert load_recipe(str(resolved), []) == recipe
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("optimizer.learning_rate=1e-4", lambda r: r.optimizer.learning_rate == 1e-4),
+        ("data.never_absent=[vehicle, ship]", lambda r: r.data.never_absent == ["vehicle", "ship"]),
+        ("data.validation=runs/val", lambda r: r.data.validation == Path("runs/val")),
+        ("data.validation=null", lambda r: r.data.validation is None),
+        ("augment.flip=false", lambda r: r.augment.flip is False),
+        ("name=a=b", None),
+        ("model.presence_threshold=0.25", lambda r: r.model == {"presence_threshold": 0.25}),
+        ("stages=[{steps: 2, image_size: 32, batch_size: 1}]", lambda r: r.steps == 2),
+    ],
+)
+def test_set_changes_a_field(recipe_file: Path, override: str, value: object) -> None:
+    if callable(value):
+        assert value(load_recipe(str(recipe_file), [override]))
+    else:  # only the first = divides
+        with pytest.raises(UserError, match="name: String should match"):
+            load_recipe(str(recipe_file), [override])
+
+
+def test_the_last_set_wins(recipe_file: Path) -> None:
+    assert load_recipe(str(recipe_file), ["seed=1", "seed=2"]).seed == 2
+
+
+def test_set_fills_an_empty_section(tmp_path: Path) -> None:
+    path = tmp_path / "open.yaml"
+    path.write_text("name: open\ndata:\nstages: [{steps: 1, image_size: 32, batch_size: 1}]\n")
+    assert load_recipe(str(path), PATHS).data.images == Path("images")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optimizer.learning_rat=1", r"optimizer\.learning_rat: Extra inputs are not permitted"),
+        ("stage=1", r"stage: Extra inputs are not permitted"),
+        ("optimizer.learning_rate=0", r"optimizer\.learning_rate: Input should be greater than 0"),
+        ("optimizer.average=1", r"optimizer\.average: Input should be less than 1"),
+        ("augment.crop=1.5", r"augment\.crop: Input should be less than or equal to 1"),
+        ("seed=-1", r"seed: Input should be greater than or equal to 0"),
+        ("stages=[]", r"stages: List should have at least 1 item"),
+        ("stages=[{steps: 1, image_size: 100, batch_size: 1}]", r"stages\.0\.image_size: .* multiple of 32"),
+        (
+            "stages=[{steps: 1, image_size: 32, batch_size: 1, text_in_trunk: false}]",
+            r"stages: .*the last stage must have text_in_trunk: true",
+        ),
+        ("data.style=heldout", r"data\.style: Input should be 'train' or 'all'"),
+        ("name=../elsewhere", r"name: String should match"),
+        ("seed", "--set takes FIELD=VALUE"),
+        ("=1", "--set takes FIELD=VALUE"),
+        ("name.a=1", "name has no named fields"),
+        ("stages.0=1", "stages has no named fields"),
+        ("data.never_absent=[ship", "the value is not valid YAML"),
+    ],
+)
+def test_a_mistake_names_its_field(recipe_file: Path, override: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_recipe(str(recipe_file), [override])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [("a: [", "not valid YAML"), ("", "holds no fields"), ("- a", "holds no fields")]
+)
+def test_a_file_that_is_no_recipe(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(content)
+    with pytest.raises(UserError, match=message):
+        load_recipe(str(path), [])
+
+
+def test_an_unknown_recipe_lists_the_shipped_ones() -> None:
+    with pytest.raises(UserError, match=r"cannot read the recipe bilt-in: No such file or directory; .*built-in"):
+        load_recipe("bilt-in", [])
+
+
+def test_recipes_cannot_be_changed_afterwards(recipe_file: Path) -> None:
+    recipe: Recipe = load_recipe(str(recipe_file), [])
+    with pytest.raises(ValueError, match="frozen"):
+        recipe.seed = 3
