@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -200,3 +202,12 @@ def test_what_is_no_image_is_refused_by_name(tmp_path: Path, monkeypatch: pytest
     PIL.Image.new("RGB", (20, 20)).save(tmp_path / "large.png")
     with pytest.raises(UserError, match="pixels"):
         read_image(tmp_path / "large.png")
+
+
+def test_a_header_that_claims_a_huge_image_is_refused_before_any_pixel(tmp_path: Path) -> None:
+    PIL.Image.new("RGB", (1, 1)).save(tmp_path / "bomb.png")
+    content = (tmp_path / "bomb.png").read_bytes()
+    header = b"IHDR" + struct.pack(">II", 60_000, 60_000) + content[24:29]
+    (tmp_path / "bomb.png").write_bytes(content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:])
+    with pytest.raises(UserError, match="more than 100 million pixels"):
+        read_image(tmp_path / "bomb.png")

@@ -94,6 +94,7 @@ def _read_file(path: Path, bands: Sequence[int] | None) -> Image:
     # Not all drivers then give the identity: some leave the transform's memory as it was.
     placed = not any(issubclass(warning.category, NotGeoreferencedWarning) for warning in caught)
     with dataset:
+        _require_size(dataset.height, dataset.width, str(path))
         try:
             _require_whole(dataset, path)
             return _from_dataset(dataset, path, bands, placed=placed and dataset.transform != affine.identity)
@@ -117,20 +118,25 @@ def _require_file(path: Path) -> None:
 
 def _require_whole(dataset: Any, path: Path) -> None:
     """GDAL reads some formats that are cut short without a word; Pillow does not."""
-    if dataset.driver == "PNG":
-        with PIL.Image.open(path) as picture:
+    if dataset.driver not in ("PNG", "TGA"):
+        return
+    with _open_with_pillow(path) as picture:
+        if dataset.driver == "PNG":
             picture.verify()  # the checksum of every chunk, without decoding
-    elif dataset.driver == "TGA":
-        with PIL.Image.open(path) as picture:
+        else:
             picture.load()
+
+
+def _open_with_pillow(path: Path) -> PIL.Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)  # we have a limit of our own
+        return PIL.Image.open(path)
 
 
 def _read_with_pillow(path: Path) -> Image:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)  # the size is checked below
-            with PIL.Image.open(path) as picture:
-                return _from_pillow(picture, str(path), path)
+        with _open_with_pillow(path) as picture:
+            return _from_pillow(picture, str(path), path)
     except PIL.Image.DecompressionBombError as error:
         raise _too_large(str(path)) from error
     except PIL.UnidentifiedImageError as error:
@@ -142,7 +148,6 @@ def _read_with_pillow(path: Path) -> Image:
 def _from_dataset(dataset: Any, path: Path, bands: Sequence[int] | None, *, placed: bool) -> Image:
     if dataset.count == 0:
         raise UserError(f"{path} holds several rasters and none by itself: extract one with gdal_translate first")
-    _require_size(dataset.height, dataset.width, str(path))
     indexes = _chosen_bands(dataset, path, bands)
     valid = _valid_pixels(dataset, indexes)
     values = dataset.read(indexes)

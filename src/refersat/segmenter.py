@@ -146,7 +146,7 @@ class Segmenter:
         results = []
         for (mask, probability), score, (image, phrase) in zip(answers, presence, chunk, strict=True):
             if self._config.presence == "object_score":
-                present = score >= self._config.presence_threshold
+                present = score >= self._config.presence_threshold and bool(mask.any())
             else:
                 present = bool(mask.any())
                 score = float(probability[mask].mean()) if present else 0.0

@@ -24,7 +24,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     def train(recipe: Recipe, out: Path, *, resume: bool, report: Callable[[int, dict[str, float]], None]) -> Path:
         asked.append({"recipe": recipe, "out": out, "resume": resume})
-        report(1, {"loss": 0.125, "phrases/s": 8.0})
+        report(1, {"loss": 0.125, "views/s": 8.0})
         return out / "model"
 
     monkeypatch.setenv("ACCELERATE_USE_CPU", "1")

@@ -221,7 +221,12 @@ def test_sizes_without_a_release_need_a_description(tiny_released: dict[str, Ten
         released_config(plan, shapes, {})
     with pytest.raises(UserError, match="must hold configuration fields"):
         released_config(plan, shapes, {"refersat": "large"})
-    fields = {"trunk_heads": [1, 2, 4, 8], "trunk_windows": [8, 4, 14, 7], "trunk_global_blocks": [5]}
+    fields = {
+        "trunk_heads": [1, 2, 4, 8],
+        "trunk_windows": [8, 4, 14, 7],
+        "trunk_global_blocks": [5],
+        "max_text_length": 12,
+    }
     with pytest.raises(UserError, match="does not hold"):
         released_config(plan, shapes, {"refersat": fields | {"image_size": 65}})
     assert released_config(plan, shapes, {"refersat": fields | {"image_size": 64}}).image_size == 64

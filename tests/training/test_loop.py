@@ -298,9 +298,9 @@ def test_two_processes_train_one_model(recipe_file: Path, tmp_path: Path) -> Non
     script = tmp_path / "run.py"
     script.write_text(WATCHED_RUN)
     out = tmp_path / "run"
-    # The second stage leaves parameters without gradient for which the processes must not wait.
+    # The first two stages leave parameters without gradient for which the processes must not wait.
     stages = [
-        "{steps: 1, image_size: 32, batch_size: 2}",
+        "{steps: 1, image_size: 32, batch_size: 4, phrases_per_view: 0}",
         "{steps: 1, image_size: 32, batch_size: 4, phrases_per_view: 2, text_in_trunk: false}",
         "{steps: 1, image_size: 32, batch_size: 2}",
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +20,8 @@ from refersat.training.samples import Batch
 
 SIDE = 64
 CATEGORIES = 2
+VIEWS = ("pixel_values", "union_pixel_values", "labels", "label_weights")
+"""What a batch holds of its views; the rest is of its phrases."""
 
 
 def make_batch(present: list[float]) -> Batch:
@@ -41,6 +43,7 @@ def make_batch(present: list[float]) -> Batch:
         present=torch.tensor(present),
         named=torch.arange(size) % CATEGORIES,
         labels=labels,
+        label_weights=torch.where(labels == 0, 0.2, 1.0),
     )
 
 
@@ -170,13 +173,37 @@ def test_phrases_that_share_a_view_cost_what_they_cost_alone(
     trainee.model.trunk_hears_text = text_in_trunk
     alone = make_batch([1.0, 0.0, 1.0, 0.0])
     first_of_two = [0, 0, 2, 2]
-    views = {name: getattr(alone, name) for name in ("pixel_values", "union_pixel_values", "labels")}
+    views = {name: getattr(alone, name) for name in VIEWS}
     repeated = replace(alone, **{name: values[first_of_two] for name, values in views.items()})
     shared = replace(alone, **{name: values[[0, 2]] for name, values in views.items()})
     loss, terms = trainee(repeated)
     loss_shared, terms_shared = trainee(shared)
     torch.testing.assert_close(terms, terms_shared)
     torch.testing.assert_close(loss, loss_shared)
+
+
+def test_without_phrases_only_the_image_side_learns(make_trainee: Callable[..., Trainee]) -> None:
+    batch = make_batch([1.0, 0.0])
+    phrases = {field.name: getattr(batch, field.name)[:0] for field in fields(Batch) if field.name not in VIEWS}
+    trainee = make_trainee(LossOptions(categories=2.0))
+    loss, terms = trainee(replace(batch, **phrases))
+    assert set(terms) == {"categories"}
+    assert loss.item() == pytest.approx(2 * terms["categories"].item())
+    loss.backward()
+    reached = {
+        name.split(".")[1] for name, parameter in trainee.model.named_parameters("m") if parameter.grad is not None
+    }
+    assert reached == {"trunk", "neck"}
+
+
+def test_where_a_label_counts_more_a_mistake_costs_more() -> None:
+    batch = make_batch([1.0])
+    wrong = torch.zeros(1, CATEGORIES + 1, SIDE // 4, SIDE // 4)
+    wrong[:, 1] = 1  # says everywhere what is right in the square alone
+    features = (wrong, wrong[..., ::2, ::2], wrong[..., ::4, ::4])
+    square = torch.where(batch.labels == 1, 1.0, 0.0)
+    assert terms_of(replace(batch, label_weights=square), features=features)["categories"] < 1e-3
+    assert terms_of(replace(batch, label_weights=1 - square), features=features)["categories"] > 1
 
 
 def test_no_trained_parameter_is_out_of_reach_without_any_fusion(make_trainee: Callable[..., Trainee]) -> None:

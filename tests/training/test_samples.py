@@ -105,6 +105,22 @@ def test_phrases_share_a_view(make_sampler: Callable[..., PhraseSampler], tokeni
         assert (target & objects).sum() >= 0.8 * target.sum()  # each phrase is about the view that it stands for
 
 
+def test_a_batch_may_have_no_phrases(make_sampler: Callable[..., PhraseSampler]) -> None:
+    batch = make_sampler().batch(0, rank=0, size=2, image_size=32, phrases=0)
+    assert len(batch.pixel_values) == len(batch.labels) == 2
+    assert len(batch.input_ids) == len(batch.target) == len(batch.present) == len(batch.named) == 0
+
+
+def test_small_objects_weigh_more_than_large_ones_and_the_ground_least(
+    make_sampler: Callable[..., PhraseSampler], write_data_set: Callable[..., SimpleNamespace], tmp_path: Path
+) -> None:
+    made = write_data_set(tmp_path / "data", [[("ship", 0, 0, 8, 8), ("storage tank", 16, 16, 40, 40)]])
+    batch = make_sampler(data=made, augment=TURNS_ONLY).batch(0, rank=0, size=4, image_size=64)
+    ground, ship, tank = (batch.label_weights[batch.labels == label].unique() for label in (0, 1, 2))
+    assert len(ground) == len(ship) == len(tank) == 1
+    assert 0 < ground < tank < ship
+
+
 def test_the_target_is_empty_where_the_phrase_names_nothing(make_sampler: Callable[..., PhraseSampler]) -> None:
     sampler = make_sampler()
     present, painted = [], []
@@ -196,7 +212,7 @@ def test_batches_follow_the_schedule(make_sampler: Callable[..., PhraseSampler])
 
 
 def test_batches_share_views_as_the_schedule_says(make_sampler: Callable[..., PhraseSampler]) -> None:
-    sampler = make_sampler(stages=[{"steps": 1, "image_size": 32, "batch_size": 12, "phrases_per_view": 3}])
+    sampler = make_sampler(stages=[{"steps": 1, "image_size": 32, "batch_size": 4, "phrases_per_view": 3}])
     (batch,) = batches(sampler, start=0, rank=0, processes=2)
     assert (len(batch.pixel_values), len(batch.input_ids)) == (2, 6)
 
@@ -213,8 +229,12 @@ def test_a_damaged_image_is_one_line(
 
 
 def test_data_of_which_nothing_can_be_said(
-    make_sampler: Callable[..., PhraseSampler], write_data_set: Callable[..., SimpleNamespace], tmp_path: Path
+    make_sampler: Callable[..., PhraseSampler],
+    write_data_set: Callable[..., SimpleNamespace],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
+    monkeypatch.setattr(samples, "VIEWS_TO_TRY", 10)
     made = write_data_set(tmp_path / "data", [[("ship", 8, 8, 2, 2)]])
     never_absent = ["ship", "storage tank"]
     sampler = make_sampler(data=made, never_absent=never_absent)

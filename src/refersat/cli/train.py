@@ -60,7 +60,7 @@ def train(
     columns = (
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:.3f}  {task.fields[rate]:.1f} phrases/s"),
+        TextColumn("loss {task.fields[loss]:.3f}  {task.fields[rate]:.1f} views/s"),
         TimeRemainingColumn(),
     )
     main = PartialState().is_main_process
@@ -69,7 +69,7 @@ def train(
             task = progress.add_task("training", total=resolved.steps, loss=float("nan"), rate=0.0)
 
             def report(step: int, values: dict[str, float]) -> None:
-                progress.update(task, completed=step, loss=values["loss"], rate=values["phrases/s"])
+                progress.update(task, completed=step, loss=values["loss"], rate=values["views/s"])
 
             model = run(resolved, folder, resume=resume, report=report)
     except Stopped as stopped:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from transformers import (
     PreTrainedConfig,
@@ -13,10 +13,10 @@ from transformers import (
     Sam2VisionConfig,
 )
 
-from refersat.models.beit3 import UnionEncoderOptions
-from refersat.models.fusion import BlockFusionKind
+from refersat.models.beit3 import POSITION_OFFSET, UnionEncoderOptions
+from refersat.models.fusion import BLOCK_FUSION_HEADS, ENCODER_FUSION_HEADS, BlockFusionKind
 from refersat.models.hiera import StemKind
-from refersat.models.mask_prompt import MaskPromptKind
+from refersat.models.mask_prompt import MASK_PROMPT_HEADS, MaskPromptKind
 
 PresenceKind = Literal["object_score", "mask_confidence"]
 """Where the score that the target is there comes from: SAM 2's object score (needs training with phrases that
@@ -81,13 +81,53 @@ class RS2Sam2Config(PreTrainedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
-        if self.image_size % 32:
-            raise ValueError(f"image_size must be a multiple of 32, not {self.image_size}")
-        if self.union_image_size % self.union_patch_size:
+        self._check_choices()
+        self._check_sizes()
+        self._check_trunk()
+
+    def _check_choices(self) -> None:
+        kinds = {
+            "stem": StemKind,
+            "block_fusion": BlockFusionKind,
+            "mask_prompt": MaskPromptKind,
+            "presence": PresenceKind,
+        }
+        for name, kind in kinds.items():
+            choices = get_args(kind)
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)}")
+
+    def _check_sizes(self) -> None:
+        _check_multiple("image_size", self.image_size, 32)
+        _check_multiple("union_patch_size", self.union_patch_size, 1)
+        if self.union_image_size <= 0 or self.union_image_size % self.union_patch_size:
             raise ValueError(
                 f"union_image_size {self.union_image_size} must be a multiple of union_patch_size "
                 f"{self.union_patch_size}"
             )
+        # The decoder's attention has 8 heads at half the width, its finest features an eighth of it.
+        _check_multiple("hidden_size", self.hidden_size, 2 * ENCODER_FUSION_HEADS)
+        _check_multiple("union_width", self.union_width, self.union_heads)
+        if self.mask_prompt == "attention":
+            _check_multiple("union_width", self.union_width, MASK_PROMPT_HEADS)
+        if self.text_positions < self.max_text_length + POSITION_OFFSET:
+            raise ValueError(
+                f"text_positions {self.text_positions} must be at least max_text_length {self.max_text_length} "
+                f"+ {POSITION_OFFSET}"
+            )
+
+    def _check_trunk(self) -> None:
+        for name in ("trunk_widths", "trunk_depths", "trunk_heads", "trunk_windows"):
+            values = getattr(self, name)
+            if len(values) != 4 or min(values) < 1:
+                raise ValueError(f"{name} must be 4 positive numbers, one per stage, not {values}")
+        for width, heads in zip(self.trunk_widths, self.trunk_heads, strict=True):
+            _check_multiple("trunk_widths", width, heads)
+            if self.block_fusion in ("uni", "bi"):
+                _check_multiple("trunk_widths", width, 4 * BLOCK_FUSION_HEADS)
+        # Queries are pooled 2x2 inside the windows of the stage before.
+        for window in self.trunk_windows[:3]:
+            _check_multiple("trunk_windows before the last stage", window, 2)
 
     @classmethod
     def large(cls) -> RS2Sam2Config:
@@ -197,6 +237,11 @@ class RS2Sam2Config(PreTrainedConfig):
             ),
             self,
         )
+
+
+def _check_multiple(name: str, value: int, of: int) -> None:
+    if value <= 0 or value % of:
+        raise ValueError(f"{name} must be a multiple of {of}, not {value}")
 
 
 def _with_attention(part: PartConfig, whole: RS2Sam2Config) -> PartConfig:

@@ -116,7 +116,10 @@ class RS2Sam2Model(PreTrainedModel):
             attention_mask: (B, L) bool, True = real token. Padding is hidden from every attention, so a batch
                 gives what its samples give one by one.
         """
-        phrases = len(input_ids) // len(pixel_values)
+        phrases, rest = divmod(len(input_ids), len(pixel_values))
+        if rest or not phrases:
+            raise ValueError(f"{len(input_ids)} phrases cannot be shared evenly by {len(pixel_values)} images")
+        attention_mask = attention_mask.bool()
         union = self.union_encoder(union_pixel_values.repeat_interleave(phrases, 0), input_ids, attention_mask)
         sparse_prompt = self.token_mlp(union.cls)
         text, text_weight = None, None
@@ -124,13 +127,12 @@ class RS2Sam2Model(PreTrainedModel):
             text = self.text_projection(union.text)
             if self.boundary_scalar is not None:
                 text_weight = self.boundary_scalar(text[:, 0]).squeeze(-1)
-        padding = None if bool(attention_mask.all()) else ~attention_mask
+        padding = None if not attention_mask.is_meta and bool(attention_mask.all()) else ~attention_mask
 
         if self.trunk_hears_text:
-            maps, _ = self.trunk(pixel_values.repeat_interleave(phrases, 0), text, padding)
+            features = self.image_features(pixel_values.repeat_interleave(phrases, 0), text, padding)
         else:
-            maps, _ = self.trunk(pixel_values, None, None)
-        features = self._neck_features(maps)
+            features = self.image_features(pixel_values)
         image = features[-1] + self.no_memory_embedding.transpose(1, 2)[..., None]
         details = [self.mask_decoder.conv_s0(features[0]), self.mask_decoder.conv_s1(features[1])]
         if not self.trunk_hears_text:
@@ -166,8 +168,21 @@ class RS2Sam2Model(PreTrainedModel):
         logits = logits.float()
         return torch.sigmoid(2 * logits - 1) if self.config.two_class_logit else torch.sigmoid(logits)
 
-    def _neck_features(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Strides 4, 8, 16; the neck's own order is coarse to fine, its stride-32 level is not used."""
+    def image_features(
+        self, pixel_values: Tensor, text: Tensor | None = None, text_padding: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """What trunk and neck make of images, with or without hearing the phrases.
+
+        Args:
+            pixel_values: (B, 3, S, S).
+            text: (B, L, hidden) projected phrases.
+            text_padding: (B, L) bool, True = padding.
+
+        Returns:
+            (B, hidden, S/4, S/4), (B, hidden, S/8, S/8) and (B, hidden, S/16, S/16).
+        """
+        maps, _ = self.trunk(pixel_values, text, text_padding)
+        # The neck's own order is coarse to fine; its stride-32 level has done its work in the others.
         outputs, _ = self.neck(maps)
         return tuple(reversed(outputs[1:]))
 
@@ -205,11 +220,6 @@ class RS2Sam2Model(PreTrainedModel):
         elif isinstance(module, nn.LayerNorm):
             init.ones_(module.weight)
             init.zeros_(module.bias)
-        elif isinstance(module, Adapter | BlockFusion):
-            init.normal_(module.up.weight, std=ADAPTER_INIT_STD)
-        elif isinstance(module, EncoderFusion):
-            # Its result multiplies the image: around 1, a fresh layer lets SAM 2's features through.
-            init.ones_(module.image_from_text.out_proj.bias)
         elif isinstance(module, FusedHiera):
             init.normal_(module.pos_embed, std=0.02)
             init.normal_(module.pos_embed_window, std=0.02)
@@ -217,5 +227,13 @@ class RS2Sam2Model(PreTrainedModel):
             init.normal_(module.cls_token, std=0.02)
         elif isinstance(module, RS2Sam2Model):
             init.zeros_(module.no_memory_embedding)
+            # Here and not in their own turn: transformers passes over modules of foreign packages that hold no
+            # parameter themselves.
+            for part in module.modules():
+                if isinstance(part, Adapter | BlockFusion):
+                    init.normal_(part.up.weight, std=ADAPTER_INIT_STD)
+                elif isinstance(part, EncoderFusion):
+                    # Its result multiplies the image: around 1, a fresh layer lets SAM 2's features through.
+                    init.ones_(part.image_from_text.out_proj.bias)
         elif isinstance(module, Sam2PositionalEmbedding):
             init.normal_(module.positional_embedding, std=module.scale)

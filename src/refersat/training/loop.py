@@ -104,7 +104,7 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, report: Report = l
             began = time.perf_counter()
             if main:
                 folder.append({"step": step, **values, "rate": rate, "seconds": seconds})
-                report(step, {"loss": values["loss"], "phrases/s": stage.batch_size / seconds})
+                report(step, {"loss": values["loss"], "views/s": stage.batch_size / seconds})
 
             if request.made:
                 accelerator.set_trigger()
@@ -138,18 +138,15 @@ def learning_rate(step: int, steps: int, options: OptimizerOptions) -> float:
 
 
 def _accelerator(recipe: Recipe) -> Accelerator:
-    # A stage without text in the trunk leaves the parameters that bring it there without gradient.
-    idle = any(not stage.text_in_trunk for stage in recipe.stages)
+    # A stage without phrases, or without text in the trunk, leaves parameters without gradient.
+    idle = any(not (stage.phrases_per_view and stage.text_in_trunk) for stage in recipe.stages)
     return Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=idle)])
 
 
 def _check_sharing(recipe: Recipe, processes: int) -> None:
     for stage in recipe.stages:
-        if stage.batch_size % (processes * stage.phrases_per_view):
-            raise UserError(
-                f"a batch of {stage.batch_size} phrases, {stage.phrases_per_view} a view, cannot be shared evenly "
-                f"by {processes} processes"
-            )
+        if stage.batch_size % processes:
+            raise UserError(f"a batch of {stage.batch_size} cannot be shared evenly by {processes} processes")
 
 
 def _configuration(recipe: Recipe) -> RS2Sam2Config:

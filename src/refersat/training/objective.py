@@ -14,9 +14,6 @@ from refersat.training.samples import Batch
 FOREGROUND_WEIGHT = 4.0
 """Of the few cells of the pseudo-mask that the target touches."""
 
-BACKGROUND_WEIGHT = 0.2
-"""Most of an image is background; without this the category head would first learn to say nothing."""
-
 
 class CategoryHead(nn.Module):
     """Says what every pixel shows from the neck's features: a teacher for the trunk, thrown away after training.
@@ -49,10 +46,13 @@ class Trainee(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted loss (scalar) and its terms before weighting (scalars, detached)."""
-        output: RS2Sam2Output = self.model(
-            batch.pixel_values, batch.union_pixel_values, batch.input_ids, batch.attention_mask
-        )
-        terms = self._terms(output, batch)
+        if len(batch.input_ids):
+            output: RS2Sam2Output = self.model(
+                batch.pixel_values, batch.union_pixel_values, batch.input_ids, batch.attention_mask
+            )
+            terms = self._terms(output, batch)
+        else:
+            terms = {"categories": self._category_loss(self.model.image_features(batch.pixel_values), batch)}
         total = torch.stack([getattr(self.weights, name) * term for name, term in terms.items()]).sum()
         return total, {name: term.detach() for name, term in terms.items()}
 
@@ -63,7 +63,7 @@ class Trainee(nn.Module):
             # Where nothing is to be found, an overlap says nothing; cross-entropy alone keeps the mask empty.
             "dice": _mean_present(dice(output.logits, batch.target), batch.present),
             "presence": F.binary_cross_entropy_with_logits(output.presence_logits, batch.present),
-            "categories": self._category_loss(output.features, batch.labels),
+            "categories": self._category_loss(output.features, batch),
             "named": F.cross_entropy(self.named_head(output.prompt_token), batch.named),
         }
         if output.text_weight is not None:
@@ -78,12 +78,12 @@ class Trainee(nn.Module):
             )
         return terms
 
-    def _category_loss(self, features: tuple[Tensor, ...], labels: Tensor) -> Tensor:
+    def _category_loss(self, features: tuple[Tensor, ...], batch: Batch) -> Tensor:
         logits = self.category_head(features)
-        labels = labels.repeat_interleave(len(logits) // len(labels), 0)
-        weight = torch.ones(logits.shape[1], device=logits.device)
-        weight[0] = BACKGROUND_WEIGHT
-        return F.cross_entropy(logits, labels, weight=weight)
+        repeats = len(logits) // len(batch.labels)
+        labels = batch.labels.repeat_interleave(repeats, 0)
+        weights = batch.label_weights.repeat_interleave(repeats, 0)
+        return (weights * F.cross_entropy(logits, labels, reduction="none")).sum() / weights.sum()
 
 
 def _mean_present(loss: Tensor, present: Tensor) -> Tensor:

@@ -23,6 +23,17 @@ def freeze_idle(model: RS2Sam2Model, *, boundary_loss: bool) -> None:
     """Freeze every parameter that cannot receive a gradient, so that no optimizer carries it."""
     last = len(model.trunk.blocks) - 1
     last_text = re.compile(rf"trunk\.blocks\.{last}\.fusion\.(text_from_image|text_up)\.")
+    # What the union encoder's last layer makes of the text matters only if something reads it.
+    last = len(model.union_encoder.layers) - 1
+    unread_text = re.compile(
+        rf"text_projection\.|union_encoder\.(norm|layers\.{last}\."
+        r"(attention\.(query|inner_norm|output)|feed_forward|feed_forward_norm))\.text\."
+    )
+    reads_text = (
+        model.encoder_fusion is not None
+        or model.config.block_fusion in ("uni", "bi")
+        or (model.boundary_scalar is not None and boundary_loss)
+    )
     for name, parameter in model.named_parameters():
         unused_prompt = "mask_embed" if model.mask_prompt is None else "no_mask_embed"
         if (
@@ -30,6 +41,7 @@ def freeze_idle(model: RS2Sam2Model, *, boundary_loss: bool) -> None:
             or last_text.match(name)
             or name.startswith(f"prompt_encoder.{unused_prompt}.")
             or (name.startswith("boundary_scalar.") and not boundary_loss)
+            or (unread_text.match(name) and not reads_text)
         ):
             parameter.requires_grad_(False)
 

@@ -57,8 +57,8 @@ class Stage(_Section):
 
     steps: int = Field(gt=0)
     image_size: int = Field(gt=0, multiple_of=32)
-    batch_size: int = Field(gt=0, description="phrases of one step over all processes")
-    phrases_per_view: int = Field(1, gt=0, description="phrases that share a view of an image")
+    batch_size: int = Field(gt=0, description="views of one step over all processes")
+    phrases_per_view: int = Field(1, ge=0, description="0: only what the views show is learned")
     text_in_trunk: bool = Field(True, description="False: the trunk sees each view once, for all its phrases")
 
 
@@ -90,8 +90,8 @@ class Recipe(_Section):
     @field_validator("stages")
     @classmethod
     def _ends_with_the_whole_model(cls, stages: list[Stage]) -> list[Stage]:
-        if not stages[-1].text_in_trunk:
-            raise ValueError("the last stage must have text_in_trunk: true, as the trained model will run")
+        if not (stages[-1].text_in_trunk and stages[-1].phrases_per_view):
+            raise ValueError("the last stage must train all that will run: text_in_trunk: true, phrases_per_view > 0")
         return stages
 
     @property

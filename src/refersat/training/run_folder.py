@@ -79,11 +79,18 @@ class RunFolder:
             self._write_recipe(recipe)
 
     def go_on(self, recipe: Recipe, step: int) -> None:
-        """Keep the recipe, and take from the log what was done after `step`: it will be done again."""
+        """Keep the recipe, and take from the log what was done after `step`: it will be done again.
+
+        The log says where the run was resumed, and which fields of the recipe were changed for what follows.
+        """
+        before = json.loads(self.recipe.read_text(encoding="utf-8")) if self.recipe.exists() else {}
+        after = recipe.model_dump(mode="json")
+        changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
         self._write_recipe(recipe)
         if self.log.exists():
             lines = self.log.read_bytes().splitlines(keepends=True)
             write_file(self.log, b"".join(line for line in lines if _step_of(line) <= step))
+        self.append({"step": step, "resumed": True, "recipe_changed": changed})
 
     def append(self, values: dict[str, Any]) -> None:
         """Add a line to the log."""

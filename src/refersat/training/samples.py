@@ -27,6 +27,14 @@ from refersat.training.recipe import Recipe
 LABEL_STRIDE = 4
 """The category map has the resolution of the finest features."""
 
+BACKGROUND_WEIGHT = 0.2
+"""Most of an image is background; with its full weight the category head would first learn to say nothing."""
+
+MEDIUM_OBJECT = 60
+"""Cells of an object of weight 1. Smaller ones weigh more per cell, so that an airplane counts beside a stadium."""
+
+OBJECT_WEIGHTS = (0.4, 4.0)
+
 KEPT_BYTES = 2 * 1024**3
 """Decoded images are kept up to this; the rest are decoded each time."""
 
@@ -40,7 +48,7 @@ class Batch:
     `pixel_values` (N, 3, S, S), `union_pixel_values` (N, 3, U, U), `input_ids` and `attention_mask` (B, L),
     `target` (B, 1, S, S) float 0 or 1, `present` (B,) float 0 or 1,
     `named` (B,) int64: the category that the phrase names, be it there or not, from 0,
-    `labels` (N, S/4, S/4) int64: 0 background, 1.. categories.
+    `labels` (N, S/4, S/4) int64: 0 background, 1.. categories; `label_weights` (N, S/4, S/4) float32.
     """
 
     pixel_values: Tensor
@@ -51,6 +59,7 @@ class Batch:
     present: Tensor
     named: Tensor
     labels: Tensor
+    label_weights: Tensor
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
@@ -131,21 +140,24 @@ class PhraseSampler:
             present=torch.tensor([float(present) for sample in samples for present in sample.present]),
             named=torch.tensor([self.categories.index(name) for sample in samples for name in sample.named]),
             labels=torch.from_numpy(np.stack([sample.labels for sample in samples])),
+            label_weights=torch.from_numpy(np.stack([sample.label_weights for sample in samples])),
         )
 
     def _sample(self, rng: np.random.Generator, image_size: int, phrases: int) -> _Sample:
         view, expressions = self._view(rng, phrases)
+        labels, label_weights = self._labels(view.scene, image_size)
         scale = np.array([[image_size / view.scene.width, 0, 0], [0, image_size / view.scene.height, 0]])
         scaled = [shapes.warp(shape, scale) for shape in view.scene.shapes]
         return _Sample(
             pixels=view.pixels,
             phrases=[expression.phrase for expression in expressions],
-            targets=np.stack(
+            targets=np.array(
                 [shapes.rasterise([scaled[i] for i in e.targets], image_size, image_size) for e in expressions]
-            ),
+            ).reshape(-1, image_size, image_size),
             present=[bool(expression.targets) for expression in expressions],
             named=[expression.category for expression in expressions],
-            labels=self._labels(view.scene, scale / LABEL_STRIDE, image_size // LABEL_STRIDE),
+            labels=labels,
+            label_weights=label_weights,
         )
 
     def _view(self, rng: np.random.Generator, phrases: int) -> tuple[View, list[Expression]]:
@@ -165,15 +177,21 @@ class PhraseSampler:
                 # What was cropped away still tells what may stand around unlabelled.
                 context=frozenset(item.category for item in scene.objects),
             )
-            if found:
+            if found or not phrases:
                 return view, found
         raise UserError(f"no phrase fits the images of {self.recipe.data.annotations}: their objects are too small")
 
-    def _labels(self, scene: CocoImage, scale: NDArray[np.float64], side: int) -> NDArray[np.int64]:
+    def _labels(self, scene: CocoImage, image_size: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """What every cell shows, smaller objects over larger ones, and how much it counts."""
+        side = image_size // LABEL_STRIDE
+        scale = np.array([[side / scene.width, 0, 0], [0, side / scene.height, 0]])
         labels = np.zeros((side, side), np.int64)
+        weights = np.full((side, side), BACKGROUND_WEIGHT, np.float32)
         for item, shape in sorted(zip(scene.objects, scene.shapes, strict=True), key=lambda pair: -pair[0].area):
-            labels[shapes.rasterise([shapes.warp(shape, scale)], side, side)] = 1 + self.categories.index(item.category)
-        return labels
+            cells = shapes.rasterise([shapes.warp(shape, scale)], side, side)
+            labels[cells] = 1 + self.categories.index(item.category)
+            weights[cells] = np.clip((MEDIUM_OBJECT / max(1, int(np.count_nonzero(cells)))) ** 0.5, *OBJECT_WEIGHTS)
+        return labels, weights
 
     def _read(self, scene: CocoImage) -> NDArray[np.uint8]:
         """The image (H, W, 3)."""
@@ -205,7 +223,7 @@ class _BatchStream(IterableDataset[Batch]):
             yield self._sampler.batch(
                 index,
                 rank=self._rank,
-                size=stage.batch_size // (self._processes * stage.phrases_per_view),
+                size=stage.batch_size // self._processes,
                 image_size=stage.image_size,
                 phrases=stage.phrases_per_view,
             )
@@ -219,6 +237,7 @@ class _Sample:
     present: list[bool]
     named: list[str]
     labels: NDArray[np.int64]
+    label_weights: NDArray[np.float32]
 
 
 def _described(source: CocoFile) -> list[CocoImage]:
