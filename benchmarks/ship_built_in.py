@@ -124,7 +124,7 @@ def _write_card(arguments: argparse.Namespace, threshold: float, metrics: dict[s
             "steps": str(recipe.steps),
             "time": f"{hours:.1f} h of steps, validations not counted",
             "machine": arguments.machine,
-            "presence threshold": f"{threshold}: {100 - arguments.lost:g} % of the validation phrases with a target reach it",
+            "presence threshold": f"{threshold}: {100 - arguments.lost:g} % of the phrases with a target reach it",
         },
         notes=NOTES,
     )
