@@ -203,7 +203,8 @@ def _related(scene: Scene, index: int, others: list[int]) -> Iterator[tuple[int,
                 continue
             # "Left of" is also said of what lies to the upper left: sides need a wider clearance than diagonals.
             clearance = rules.sector + rules.sector_overlap / (1 if middle % 90 == 0 else 2)
-            if all(j == target or _turn(other, middle) > clearance for _, other, _, j in seen):
+            # What lies right on the anchor lies in no direction: then none is clear.
+            if all(j == target or (away > 0 and _turn(other, middle) > clearance) for away, other, _, j in seen):
                 yield target, direction
     distance, _, reach, target = seen[0]
     if distance < reach and not _overlap(origin.box, scene.objects[target].box):
