@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    from refersat.data.triplets import Sample
+    from refersat.data.samples import Sample
     from refersat.result import Result
 
 TILE = 400  # px; an image is scaled to fit
@@ -57,7 +57,7 @@ def gallery(
     from rich.progress import track
 
     import refersat
-    from refersat.evaluation.source import read_samples
+    from refersat.data.sources import read_samples
     from refersat.output import output_folder, write_file
 
     samples = read_samples(data, split=split).samples

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 import refersat
-from refersat.data.triplets import Sample, read_triplets
+from refersat.data.samples import Sample
+from refersat.data.triplets import read_triplets
 from refersat.evaluation.protocol import PROTOCOLS
 from refersat.evaluation.report import metrics_of, presence_line, results_table
 from refersat.evaluation.run import Evaluation, evaluate_samples

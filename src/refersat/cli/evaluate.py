@@ -36,7 +36,7 @@ def evaluate(
 ) -> None:
     """Measure a model on a data set: mIoU, oIoU, Pr@t and presence, in metrics.json and per_sample.csv."""
     from refersat.evaluation.protocol import choose_protocols
-    from refersat.evaluation.source import read_samples
+    from refersat.data.sources import read_samples
     from refersat.question import check_threshold
 
     protocols = choose_protocols(protocol)

@@ -1,8 +1,8 @@
-"""Samples of (image, phrase, mask), and the plainest layout they come in: one folder with a `refs.json`.
+"""The plainest layout of samples: one folder with a `refs.json`.
 
 `refs.json` is a list of `{"id", "image", "mask", "sentence"}` with optional `"type"`, `"category"` and `"split"`; paths
 are relative to the folder. A mask pixel above 0 is foreground; `"mask": null` says that the phrase names nothing in the
-image. Readers of other layouts return the same `SampleSet`.
+image.
 """
 
 from __future__ import annotations
@@ -10,47 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from refersat.data.samples import ALL_SPLITS, Sample, SampleSet
 from refersat.errors import UserError
 from refersat.question import check_phrase
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-ALL_SPLITS = "all"
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One phrase about one image.
-
-    `load_mask` reads the truth, bool (H, W), when called; None means that the phrase names nothing in the image.
-    `type` is the kind of phrase ("position", "absent-category", ...), `category` the kind of object; both may be None.
-    """
-
-    id: str
-    image: Path
-    phrase: str
-    load_mask: Callable[[], NDArray[np.bool_]] | None
-    type: str | None = None
-    category: str | None = None
-
-
-@dataclass(frozen=True)
-class SampleSet:
-    """The samples of one split, and the sha256 of the file that lists them (`fingerprint`)."""
-
-    name: str
-    split: str
-    fingerprint: str
-    samples: tuple[Sample, ...]
-
 
 def read_triplets(folder: str | Path, *, split: str = ALL_SPLITS) -> SampleSet:
     """List the samples of `folder`/refs.json; masks are read later, one by one.
@@ -129,6 +99,9 @@ def _sample(item: dict[str, Any], folder: Path) -> Sample:
         load_mask=None if item["mask"] is None else partial(read_mask, folder / item["mask"]),
         type=_text_or_none(item.get("type")),
         category=_text_or_none(item.get("category")),
+        split=_text_or_none(item.get("split")),
+        image_id=item["image"],
+        absent=item["mask"] is None,
     )
 
 

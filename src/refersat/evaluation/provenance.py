@@ -12,7 +12,7 @@ from refersat.models import store, zoo
 from refersat.models.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
-    from refersat.data.triplets import SampleSet
+    from refersat.data.samples import SampleSet
     from refersat.evaluation.protocol import Protocol
     from refersat.evaluation.run import Evaluation
     from refersat.segmenter import Segmenter

@@ -15,7 +15,7 @@ from refersat.evaluation.presence import PresenceTally
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from refersat.data.triplets import Sample
+    from refersat.data.samples import Sample
     from refersat.evaluation.protocol import Protocol
     from refersat.result import Result
     from refersat.segmenter import Segmenter

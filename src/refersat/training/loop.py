@@ -18,7 +18,8 @@ from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_lis
 from torch import Tensor
 
 from refersat.data.coco import read_coco
-from refersat.data.triplets import Sample, read_triplets
+from refersat.data.samples import Sample
+from refersat.data.triplets import read_triplets
 from refersat.errors import UserError
 from refersat.evaluation.protocol import PROTOCOLS
 from refersat.evaluation.run import Evaluation, evaluate_samples

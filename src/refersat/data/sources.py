@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from refersat.data.triplets import SampleSet, read_triplets
+from refersat.data.samples import SampleSet
+from refersat.data.triplets import read_triplets
 from refersat.errors import UserError
 
 KINDS_TO_COME = ("refsegrs", "rrsisd", "risbench", "coco")
