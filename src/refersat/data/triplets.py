@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+
 def read_triplets(folder: str | Path, *, split: str = ALL_SPLITS) -> SampleSet:
     """List the samples of `folder`/refs.json; masks are read later, one by one.
 
