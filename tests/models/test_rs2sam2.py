@@ -47,6 +47,8 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         "stem": "convolutional",
         "trunk_windows": [8, 8, 8, 8],
         "trunk_background": 12,
+        "trunk_convolutions": [0, 1, 2, 0],
+        "fusion_from_block": 4,
         "resize_antialias": True,
         "presence": "object_score",
         "presence_threshold": 0.5,
@@ -101,11 +103,11 @@ def answer(
 
 
 def numbers(output: RS2Sam2Output) -> dict[str, Tensor]:
-    """All that an output holds, each of its features under a name of its own."""
-    features = output.features
-    assert features is not None
-    flat = {name: value for name, value in output.items() if name != "features"}
-    return flat | {f"features {level}": feature for level, feature in enumerate(features)}
+    """All that an output holds, each map under a name of its own."""
+    flat = {name: value for name, value in output.items() if isinstance(value, Tensor)}
+    for name in ("features", "image_maps"):
+        flat |= {f"{name} {level}": each for level, each in enumerate(output[name])}
+    return flat
 
 
 def training_loss(output: RS2Sam2Output, *, boundary_loss: bool) -> Tensor:
@@ -160,7 +162,11 @@ class TestContract:
             "features 0": (3, 32, 16, 16),
             "features 1": (3, 32, 8, 8),
             "features 2": (3, 32, 4, 4),
+            "image_embedding": (3, 32, 4, 4),
         }
+        for level, width in enumerate(model.trunk.image_map_widths):
+            side = 16 // 2 ** min(level, TINY["trunk_widths"].index(width))
+            expected[f"image_maps {level}"] = (3, side, side, width)
         if model.config.mask_prompt != "none":
             expected |= {"pseudo_mask": (3, 1, 4, 4), "pseudo_mask_logits": (3, 1, 4, 4)}
             torch.testing.assert_close(output.pseudo_mask, output.pseudo_mask_logits.sigmoid())
@@ -191,22 +197,18 @@ class TestContract:
             for name, value in numbers(alone).items():
                 torch.testing.assert_close(together[name][part], value, rtol=1e-5, atol=1e-5)
 
-    @pytest.mark.parametrize("hears_text", [True, False])
     @torch.no_grad()
-    def test_phrases_that_share_an_image_get_what_each_gets_with_its_own(
-        self, model: RS2Sam2Model, hears_text: bool
-    ) -> None:
-        model = deepcopy(model)
-        model.trunk_hears_text = hears_text and model.trunk_hears_text
+    def test_phrases_that_share_an_image_get_what_each_gets_with_its_own(self, model: RS2Sam2Model) -> None:
         ids, mask = IDS[[0, 1, 2, 1]], MASK[[0, 1, 2, 1]]
         shared = views(2)
         output = answer(model, ids, mask, shared)
         expected = answer(model, ids, mask, (shared[0][[0, 0, 1, 1]], shared[1][[0, 0, 1, 1]]))
-        for name in ("logits", "low_res_logits", "presence_logits", "iou_scores", "prompt_token"):
-            torch.testing.assert_close(output[name], expected[name], rtol=1e-5, atol=1e-5)
-        rows = slice(None) if model.trunk_hears_text else [0, 2]
-        for feature, repeated in zip(output.features, expected.features, strict=True):
-            torch.testing.assert_close(feature, repeated[rows], rtol=1e-5, atol=1e-5)
+        mine, repeated = numbers(output), numbers(expected)
+        for name, value in mine.items():
+            rows = [0, 2] if len(value) == 2 else slice(None)
+            torch.testing.assert_close(value, repeated[name][rows], rtol=1e-5, atol=1e-5)
+        assert len(mine["logits"]) == 4
+        assert len(mine["image_maps 0"]) == 2
 
     @torch.no_grad()
     def test_ids_below_padding_do_not_matter(self, model: RS2Sam2Model) -> None:
@@ -362,19 +364,28 @@ def test_without_fusion_text_acts_through_the_union_encoder_only(changes: dict[s
     assert not torch.equal(before.text_weight, after.text_weight)
 
 
-@pytest.mark.parametrize("block_fusion", ["uni", "bi"])
+@pytest.mark.parametrize("first", range(7))
 @torch.no_grad()
-def test_the_trunk_can_be_kept_from_hearing_the_phrase(block_fusion: str) -> None:
-    model = make_model(block_fusion=block_fusion)
-    assert model.trunk_hears_text
-    before = answer(model).features
-    model.trunk_hears_text = False
-    ids = IDS.where(IDS != 9, 10)
-    unheard, other_phrase = answer(model).features, answer(model, ids).features
-    assert all(torch.equal(one, other) for one, other in zip(unheard, other_phrase, strict=True))
-    assert not torch.allclose(unheard[0], before[0], atol=1e-2)
-    # All else still hears it.
-    assert (answer(model).logits[1] - answer(model, ids).logits[1]).abs().max() > 1e-2
+def test_blocks_before_the_first_fusion_do_not_hear_the_phrase(first: int) -> None:
+    model = make_model(fusion_from_block=first)
+    one, other = answer(model), answer(model, IDS.where(IDS != 9, 10))
+    assert [block.fusion is None for block in model.trunk.blocks] == [index < first for index in range(7)]
+    assert all(torch.equal(*maps) for maps in zip(one.image_maps, other.image_maps, strict=True))
+    # The phrase reaches the coarse features through the trunk, or at least through the fusion after it.
+    assert (one.image_embedding[1] - other.image_embedding[1]).abs().max() > 1e-2
+    assert torch.equal(one.image_embedding[0], other.image_embedding[0])
+
+
+@torch.no_grad()
+def test_residual_convolutions_follow_the_blocks_of_their_stage() -> None:
+    model = make_model(trunk_convolutions=[1, 0, 2, 0])
+    assert [len(block.convolutions) for block in model.trunk.blocks] == [1, 0, 0, 2, 2, 2, 0]
+    for block in model.trunk.blocks:
+        for convolution in block.convolutions:
+            convolution.layers[-1].weight.zero_()
+            convolution.layers[-1].bias.zero_()
+    expected, given = numbers(answer(make_model())), numbers(answer(model))
+    assert all(torch.equal(expected[name], given[name]) for name in expected)
 
 
 @torch.no_grad()

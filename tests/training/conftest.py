@@ -37,7 +37,9 @@ TINY_MODEL = {
     "trunk_heads": [1, 1, 1, 1],
     "trunk_windows": [4, 4, 4, 4],
     "trunk_global_blocks": [3],
+    "trunk_convolutions": [0, 1, 0, 0],
     "trunk_background": 4,
+    "fusion_from_block": 2,
     "decoder_feed_forward": 64,
     "image_size": SIDE,
 }

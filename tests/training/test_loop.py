@@ -56,14 +56,12 @@ def uninterrupted(original: Path, tmp_path: Path) -> Path:
 
 
 def test_learning_rate_warms_up_and_decays() -> None:
-    options = OptimizerOptions(learning_rate=1.0, warm_up=4)
+    options = OptimizerOptions(learning_rate=1.0, warm_up=4, cool_down=0.5)
     rates = [learning_rate(step, 20, options) for step in range(20)]
     assert rates[:4] == [0.25, 0.5, 0.75, 1.0]
-    assert rates[4] == 1.0
-    assert rates[12] == pytest.approx(0.5)
-    assert rates[4:] == sorted(rates[4:], reverse=True)
-    assert 0 < rates[-1] < 0.02
-    assert learning_rate(0, 1, OptimizerOptions(learning_rate=1.0, warm_up=0)) == 1.0
+    assert rates[4:11] == [1.0] * 7
+    assert rates[10:] == pytest.approx([1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
+    assert learning_rate(0, 1, OptimizerOptions(learning_rate=1.0, warm_up=0, cool_down=0.0)) == 1.0
 
 
 def test_a_run_learns_an_easy_case(
@@ -304,10 +302,10 @@ def test_two_processes_train_one_model(recipe_file: Path, tmp_path: Path) -> Non
     script = tmp_path / "run.py"
     script.write_text(WATCHED_RUN)
     out = tmp_path / "run"
-    # The first two stages leave parameters without gradient for which the processes must not wait.
+    # The first stage leaves parameters without gradient for which the processes must not wait.
     stages = [
         "{steps: 1, image_size: 32, batch_size: 4, phrases_per_view: 0}",
-        "{steps: 1, image_size: 32, batch_size: 4, phrases_per_view: 2, text_in_trunk: false}",
+        "{steps: 1, image_size: 32, batch_size: 4, phrases_per_view: 2}",
         "{steps: 1, image_size: 32, batch_size: 2}",
     ]
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

@@ -53,15 +53,17 @@ class Answers(nn.Module):
     def __init__(self, batch: Batch, **changes: Tensor | None) -> None:
         super().__init__()
         self.config = SimpleNamespace(hidden_size=CATEGORIES + 1)
+        self.trunk = SimpleNamespace(image_map_widths=[CATEGORIES + 1] * 2)
         size = len(batch.present)
-        one_hot = F.one_hot(batch.labels, CATEGORIES + 1).permute(0, 3, 1, 2).float()
+        one_hot = F.one_hot(batch.labels, CATEGORIES + 1).float()
         answers: dict[str, Any] = {
             "logits": 20 * (2 * batch.target - 1),
             "presence_logits": 20 * (2 * batch.present - 1),
             "text_weight": torch.zeros(size),
             "prompt_token": F.one_hot(batch.named, CATEGORIES + 1).float(),
             "pseudo_mask_logits": 20 * (2 * F.adaptive_max_pool2d(batch.target, 2) - 1),
-            "features": (one_hot, F.avg_pool2d(one_hot, 2), F.avg_pool2d(one_hot, 4)),
+            "image_embedding": F.avg_pool2d(batch.target, 8).repeat(1, CATEGORIES + 1, 1, 1),
+            "image_maps": (one_hot, one_hot[:, ::2, ::2]),
         }
         self.output = RS2Sam2Output(**{**answers, **changes})
 
@@ -73,9 +75,11 @@ def terms_of(batch: Batch, **changes: Tensor | None) -> dict[str, float]:
     torch.manual_seed(0)
     trainee = Trainee(Answers(batch, **changes), CATEGORIES, LossOptions())  # type: ignore[arg-type]
     with torch.no_grad():
-        for level, scale in zip(trainee.category_head.levels, (20.0, 0.0, 0.0), strict=True):
-            level.weight.copy_(scale * torch.eye(CATEGORIES + 1)[..., None, None])
-            level.bias.zero_()
+        for level, scale in zip(trainee.category_head.levels, (20.0, 0.0), strict=True):
+            level[1].weight.copy_(scale * torch.eye(CATEGORIES + 1))
+            level[1].bias.zero_()
+        trainee.coarse_head.weight.fill_(40 / (CATEGORIES + 1))
+        trainee.coarse_head.bias.fill_(-20)
         trainee.named_head.weight.copy_(20 * torch.eye(CATEGORIES, CATEGORIES + 1))
         trainee.named_head.bias.zero_()
     return {name: term.item() for name, term in trainee(batch)[1].items()}
@@ -94,7 +98,8 @@ def test_a_perfect_answer_costs_nothing() -> None:
         ("presence", {"presence_logits": torch.zeros(2)}),
         ("pseudo_mask", {"pseudo_mask_logits": torch.zeros(2, 1, 2, 2)}),
         ("named", {"prompt_token": torch.zeros(2, CATEGORIES + 1)}),
-        ("categories", {"features": tuple(torch.zeros(2, 3, side, side) for side in (16, 8, 4))}),
+        ("categories", {"image_maps": tuple(torch.zeros(2, side, side, 3) for side in (16, 8))}),
+        ("coarse", {"image_embedding": torch.zeros(2, 3, 8, 8)}),
     ],
 )
 def test_a_wrong_answer_costs(name: str, changes: dict[str, Any]) -> None:
@@ -152,6 +157,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(make_trainee: Callable[..., T
         {"mask_prompt": "none"},
         {"boundary_scalar": False},
         {"stem": "patch"},
+        {"fusion_from_block": 2, "trunk_convolutions": [0, 1, 1, 2]},
     ],
     ids=str,
 )
@@ -165,12 +171,11 @@ def test_exactly_the_parameters_that_learn_are_trained(
     assert any(name.startswith("category_head.") for name in trained)
 
 
-@pytest.mark.parametrize("text_in_trunk", [True, False])
+@pytest.mark.parametrize("fusion_from_block", [0, 2])
 def test_phrases_that_share_a_view_cost_what_they_cost_alone(
-    make_trainee: Callable[..., Trainee], text_in_trunk: bool
+    make_trainee: Callable[..., Trainee], fusion_from_block: int
 ) -> None:
-    trainee = make_trainee(LossOptions())
-    trainee.model.trunk_hears_text = text_in_trunk
+    trainee = make_trainee(LossOptions(), fusion_from_block=fusion_from_block)
     alone = make_batch([1.0, 0.0, 1.0, 0.0])
     first_of_two = [0, 0, 2, 2]
     views = {name: getattr(alone, name) for name in VIEWS}
@@ -193,17 +198,17 @@ def test_without_phrases_only_the_image_side_learns(make_trainee: Callable[..., 
     reached = {
         name.split(".")[1] for name, parameter in trainee.model.named_parameters("m") if parameter.grad is not None
     }
-    assert reached == {"trunk", "neck"}
+    assert reached == {"trunk"}
 
 
 def test_where_a_label_counts_more_a_mistake_costs_more() -> None:
     batch = make_batch([1.0])
-    wrong = torch.zeros(1, CATEGORIES + 1, SIDE // 4, SIDE // 4)
-    wrong[:, 1] = 1  # says everywhere what is right in the square alone
-    features = (wrong, wrong[..., ::2, ::2], wrong[..., ::4, ::4])
+    wrong = torch.zeros(1, SIDE // 4, SIDE // 4, CATEGORIES + 1)
+    wrong[..., 1] = 1  # says everywhere what is right in the square alone
+    maps = (wrong, wrong[:, ::2, ::2])
     square = torch.where(batch.labels == 1, 1.0, 0.0)
-    assert terms_of(replace(batch, label_weights=square), features=features)["categories"] < 1e-3
-    assert terms_of(replace(batch, label_weights=1 - square), features=features)["categories"] > 1
+    assert terms_of(replace(batch, label_weights=square), image_maps=maps)["categories"] < 1e-3
+    assert terms_of(replace(batch, label_weights=1 - square), image_maps=maps)["categories"] > 1
 
 
 def test_no_trained_parameter_is_out_of_reach_without_any_fusion(make_trainee: Callable[..., Trainee]) -> None:

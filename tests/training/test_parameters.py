@@ -25,18 +25,19 @@ def names_in(group: dict[str, object], module: nn.Module) -> set[str]:
 
 def test_every_trained_parameter_is_in_one_group(model: RS2Sam2Model) -> None:
     freeze_idle(model, boundary_loss=True)
-    decay, plain = parameter_groups(model, 0.05)
-    assert (decay["weight_decay"], plain["weight_decay"]) == (0.05, 0.0)
+    matrices, tables, plain = parameter_groups(model, 0.05)
+    assert [group["weight_decay"] for group in (matrices, tables, plain)] == [0.05, 0.05, 0.0]
+    assert [group["matrices"] for group in (matrices, tables, plain)] == [True, False, False]
     trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-    in_groups = [*names_in(decay, model), *names_in(plain, model)]
+    in_groups = [name for group in (matrices, tables, plain) for name in names_in(group, model)]
     assert sorted(in_groups) == sorted(trained)
     assert len(trained) < len(list(model.parameters()))
 
 
 def test_weight_decay_is_for_matrices_alone(model: RS2Sam2Model) -> None:
-    decay, plain = (names_in(group, model) for group in parameter_groups(model, 0.05))
+    matrices, tables, plain = (names_in(group, model) for group in parameter_groups(model, 0.05))
     parameters = dict(model.named_parameters())
-    assert all(parameters[name].ndim >= 2 for name in decay)
+    assert all(parameters[name].ndim >= 2 for name in matrices | tables)
     assert {"trunk.pos_embed", "trunk.pos_embed_window", "no_memory_embedding", "union_encoder.cls_token"} <= plain
     norms = {
         f"{prefix}.weight"
@@ -46,7 +47,8 @@ def test_weight_decay_is_for_matrices_alone(model: RS2Sam2Model) -> None:
     assert norms
     assert norms <= plain
     assert {name for name in parameters if name.endswith("bias")} <= plain
-    assert "token_mlp.proj_in.weight" in decay
+    assert {"token_mlp.proj_in.weight", "encoder_fusion.image_from_text.in_proj_weight"} <= matrices
+    assert "mask_decoder.mask_tokens.weight" in tables
 
 
 def test_the_average_forgets_random_weights_soon_and_converges(model: RS2Sam2Model) -> None:

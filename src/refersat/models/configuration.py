@@ -34,10 +34,14 @@ class RS2Sam2Config(PreTrainedConfig):
         hidden_size: width of neck, text stream, prompts and mask decoder.
         union_*: the union encoder (BEiT-3); `vocab_size` and `text_positions` are its tables' rows.
         max_text_length: longest phrase in tokens, with begin and end.
-        trunk_*: the Hiera trunk, one value per stage; `trunk_background` is the side of its coarse position map.
+        trunk_*: the Hiera trunk, one value per stage; `trunk_background` is the side of its coarse position map,
+            `trunk_convolutions` how many residual 3x3 convolutions follow each block of a stage (for training from
+            scratch; SAM 2 has none).
         stem: SAM 2's patch embedding or 3x3 convolutions (for training from scratch).
         decoder_feed_forward: width of the mask decoder's feed-forward network.
         block_fusion, mlp_adapter: what is added to each Hiera block.
+        fusion_from_block: the first block with a fusion layer, 0 as released. What lies before is the same for all
+            phrases about an image, and runs once for them.
         encoder_fusion: fusion with the text after the encoder.
         mask_prompt: how the pseudo-mask is made.
         boundary_scalar: has the text scalar of the boundary loss.
@@ -65,10 +69,12 @@ class RS2Sam2Config(PreTrainedConfig):
     trunk_heads: list[int] = field(default_factory=lambda: [2, 4, 8, 16])
     trunk_windows: list[int] = field(default_factory=lambda: [8, 4, 16, 8])
     trunk_global_blocks: list[int] = field(default_factory=lambda: [23, 33, 43])
+    trunk_convolutions: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
     trunk_background: int = 7
     stem: StemKind = "patch"
     decoder_feed_forward: int = 2048
     block_fusion: BlockFusionKind = "bi"
+    fusion_from_block: int = 0
     mlp_adapter: bool = True
     encoder_fusion: bool = True
     mask_prompt: MaskPromptKind = "attention"
@@ -121,6 +127,12 @@ class RS2Sam2Config(PreTrainedConfig):
             values = getattr(self, name)
             if len(values) != 4 or min(values) < 1:
                 raise ValueError(f"{name} must be 4 positive numbers, one per stage, not {values}")
+        if len(self.trunk_convolutions) != 4 or min(self.trunk_convolutions) < 0:
+            raise ValueError(f"trunk_convolutions must be 4 numbers, one per stage, not {self.trunk_convolutions}")
+        if not 0 <= self.fusion_from_block < sum(self.trunk_depths):
+            raise ValueError(
+                f"fusion_from_block must be one of the {sum(self.trunk_depths)} blocks, not {self.fusion_from_block}"
+            )
         for width, heads in zip(self.trunk_widths, self.trunk_heads, strict=True):
             _check_multiple("trunk_widths", width, heads)
             if self.block_fusion in ("uni", "bi"):
@@ -164,7 +176,7 @@ class RS2Sam2Config(PreTrainedConfig):
         """The compact model that ships with the package: same architecture, trained from scratch, 384 px."""
         return cls(
             image_size=384,
-            hidden_size=128,
+            hidden_size=160,
             union_image_size=160,
             union_width=192,
             union_layers=3,
@@ -173,12 +185,14 @@ class RS2Sam2Config(PreTrainedConfig):
             vocab_size=1000,
             text_positions=66,
             max_text_length=64,
-            trunk_widths=[32, 80, 160, 320],
-            trunk_depths=[1, 2, 5, 1],
-            trunk_heads=[1, 2, 4, 8],
+            trunk_widths=[64, 128, 192, 320],
+            trunk_depths=[1, 2, 6, 1],
+            trunk_heads=[1, 2, 3, 5],
             trunk_windows=[8, 8, 8, 8],
-            trunk_global_blocks=[5, 7, 8],
+            trunk_global_blocks=[5, 6, 7, 8, 9],
+            trunk_convolutions=[0, 1, 1, 0],
             trunk_background=12,
+            fusion_from_block=6,
             stem="convolutional",
             decoder_feed_forward=512,
             resize_antialias=True,

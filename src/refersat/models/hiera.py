@@ -6,6 +6,8 @@ text stream (RS2-SAM 2, arXiv 2503.07266, figure 3).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, cast
 
 import torch
@@ -85,10 +87,12 @@ class FusedBlock(Sam2MultiScaleBlock):
         text_width: int,
         fusion: BlockFusionKind,
         adapter: bool,
+        convolutions: int,
     ) -> None:
         super().__init__(config, stage_idx=stage, block_idx=block, total_block_idx=index)
         self.fusion = BlockFusion(self.dim_out, text_width, fusion) if fusion != "none" else None
         self.adapter = Adapter(self.dim_out) if adapter else None
+        self.convolutions = nn.Sequential(*(ResidualConvolutions(self.dim_out) for _ in range(convolutions)))
 
     def forward(  # type: ignore[override]
         self, features: Tensor, text: Tensor | None, text_padding: Tensor | None
@@ -111,11 +115,29 @@ class FusedBlock(Sam2MultiScaleBlock):
         updated = features + self.mlp(normed)
         if self.adapter is not None:
             updated = updated + ADAPTER_SCALE * self.adapter(normed)
+        if len(self.convolutions):
+            updated = self.convolutions(updated.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         return updated, text
 
 
+@dataclass(frozen=True)
+class ImageState:
+    """What the trunk makes of N images before it hears any phrase.
+
+    Attributes:
+        features: (N, H, W, C), the input of the first block with a fusion layer.
+        maps: of the stages that end before that block.
+    """
+
+    features: Tensor
+    maps: tuple[Tensor, ...]
+
+
 class FusedHiera(nn.Module):
-    """The trunk: pixels and phrase in, one feature map per stage out."""
+    """The trunk: pixels and phrase in, one feature map per stage out.
+
+    `look` runs the blocks that know nothing of the phrase, `listen` the rest.
+    """
 
     def __init__(
         self,
@@ -123,12 +145,15 @@ class FusedHiera(nn.Module):
         *,
         text_width: int,
         fusion: BlockFusionKind,
+        fusion_from: int,
         adapter: bool,
         stem: StemKind,
+        convolutions: Sequence[int],
     ) -> None:
         super().__init__()
         width = config.hidden_size
         depths, windows = cast(list[int], config.blocks_per_stage), cast(list[int], config.window_size_per_stage)
+        embedding_widths = cast(list[int], config.embed_dim_per_stage)
         background = cast(list[int], config.window_positional_embedding_background_size)
         self.patch_embed = Sam2PatchEmbeddings(config) if stem == "patch" else ConvolutionalStem(width)
         self.pos_embed = nn.Parameter(torch.zeros(1, width, *background))
@@ -136,29 +161,58 @@ class FusedHiera(nn.Module):
         stages = [(stage, block) for stage, depth in enumerate(depths) for block in range(depth)]
         self.blocks = nn.ModuleList(
             FusedBlock(
-                config, stage=stage, block=block, index=index, text_width=text_width, fusion=fusion, adapter=adapter
+                config,
+                stage=stage,
+                block=block,
+                index=index,
+                text_width=text_width,
+                fusion=fusion if index >= fusion_from else "none",
+                adapter=adapter,
+                convolutions=convolutions[stage],
             )
             for index, (stage, block) in enumerate(stages)
         )
         self.stage_ends = frozenset(sum(depths[: stage + 1]) - 1 for stage in range(4))
+        self.first_listener = fusion_from if fusion in ("uni", "bi") else len(stages)
+        ends = [stage for stage in range(4) if sum(depths[: stage + 1]) <= self.first_listener]
+        entering = stages[min(max(self.first_listener - 1, 0), len(stages) - 1)][0]
+        self.image_map_widths = [embedding_widths[stage] for stage in (*ends, entering)]
 
     def forward(
         self, pixel_values: Tensor, text: Tensor | None, text_padding: Tensor | None
     ) -> tuple[tuple[Tensor, ...], Tensor | None]:
-        """Run all blocks.
+        """`look`, then `listen` with one phrase for each image."""
+        return self.listen(self.look(pixel_values), text, text_padding)
 
-        Args:
-            pixel_values: (B, 3, S, S), S a multiple of 32.
-            text: (B, L, T) projected phrase; None runs the trunk without any.
-            text_padding: (B, L) bool, True = padding; None when nothing is padded.
-
-        Returns:
-            Feature maps (B, S/4, S/4, C), (B, S/8, S/8, 2C), ... of the four stages, and the text stream (B, L, T).
-        """
+    def look(self, pixel_values: Tensor) -> ImageState:
+        """Run the blocks before the first one that hears the phrase: (N, 3, S, S), S a multiple of 32."""
         features = self.patch_embed(pixel_values)
         features = features + self._positions(features.shape[1], features.shape[2])
         maps = []
-        for index, block in enumerate(self.blocks):
+        for index, block in enumerate(self.blocks[: self.first_listener]):
+            features, _ = block(features, None, None)
+            if index in self.stage_ends:
+                maps.append(features)
+        return ImageState(features, tuple(maps))
+
+    def listen(
+        self, state: ImageState, text: Tensor | None, text_padding: Tensor | None
+    ) -> tuple[tuple[Tensor, ...], Tensor | None]:
+        """Run the other blocks.
+
+        Args:
+            state: of N images.
+            text: (B, L, T) projected phrases, B/N in a row about each image; None runs the blocks without any.
+            text_padding: (B, L) bool, True = padding; None when nothing is padded.
+
+        Returns:
+            Feature maps (B, S/4, S/4, C), (B, S/8, S/8, 2C), ... of the four stages, N instead of B where a stage ends
+            before the phrase is heard, and the text stream (B, L, T).
+        """
+        features, maps = state.features, list(state.maps)
+        if text is not None and self.first_listener < len(self.blocks):
+            features = per_phrase(features, len(text))
+        for index, block in enumerate(self.blocks[self.first_listener :], start=self.first_listener):
             features, text = block(features, text, text_padding)
             if index in self.stage_ends:
                 maps.append(features)
@@ -171,3 +225,8 @@ class FusedHiera(nn.Module):
         repeats = (1, 1, -(-height // window), -(-width // window))
         tiles = self.pos_embed_window.tile(repeats)[..., :height, :width]
         return (coarse + tiles).permute(0, 2, 3, 1)
+
+
+def per_phrase(features: Tensor, phrases: int) -> Tensor:
+    """Features (N, ...) of images -> (B, ...), each repeated for its B/N phrases; as they are where N = B."""
+    return features if len(features) == phrases else features.repeat_interleave(phrases // len(features), 0)

@@ -26,7 +26,7 @@ from transformers.utils.generic import ModelOutput
 from refersat.models.beit3 import UnionEncoder
 from refersat.models.configuration import RS2Sam2Config
 from refersat.models.fusion import Adapter, BlockFusion, EncoderFusion
-from refersat.models.hiera import FusedHiera
+from refersat.models.hiera import FusedHiera, per_phrase
 from refersat.models.mask_prompt import MaskPromptGenerator, as_mask_prompt
 
 __all__ = ["RS2Sam2Config", "RS2Sam2Model", "RS2Sam2Output"]
@@ -49,7 +49,10 @@ class RS2Sam2Output(ModelOutput):
         iou_scores: (B,) SAM 2's own estimate of the mask's IoU, 0..1.
         prompt_token: (B, hidden) the sparse prompt, what the union encoder made of image and phrase.
         features: neck outputs at strides 4, 8 and 16, (B, hidden, S/4, S/4) and so on; one per image, not per phrase,
-            where the trunk does not hear the phrase.
+            where the trunk had not heard the phrase.
+        image_embedding: (B, hidden, S/16, S/16) what the mask decoder sees of the image, after all fusion.
+        image_maps: what the trunk made of the N images before it heard a phrase: (N, H, W, C) for each stage that ended
+            there, then the state at that point.
     """
 
     logits: Tensor | None = None
@@ -61,6 +64,8 @@ class RS2Sam2Output(ModelOutput):
     iou_scores: Tensor | None = None
     prompt_token: Tensor | None = None
     features: tuple[Tensor, ...] | None = None
+    image_embedding: Tensor | None = None
+    image_maps: tuple[Tensor, ...] | None = None
 
 
 class RS2Sam2Model(PreTrainedModel):
@@ -85,8 +90,10 @@ class RS2Sam2Model(PreTrainedModel):
             config.trunk_config(),
             text_width=hidden,
             fusion=config.block_fusion,
+            fusion_from=config.fusion_from_block,
             adapter=config.mlp_adapter,
             stem=config.stem,
+            convolutions=config.trunk_convolutions,
         )
         self.neck = Sam2VisionNeck(config.neck_config())
         self.no_memory_embedding = nn.Parameter(torch.zeros(1, 1, hidden))
@@ -94,8 +101,6 @@ class RS2Sam2Model(PreTrainedModel):
         self.prompt_encoder = Sam2PromptEncoder(config.prompt_encoder_config())
         self.mask_decoder = Sam2MaskDecoder(config.mask_decoder_config())
         self.boundary_scalar = nn.Linear(hidden, 1) if config.boundary_scalar else None
-        # A training schedule may begin without, as SAM 2 itself was trained without: many phrases then share an image.
-        self.trunk_hears_text = config.block_fusion in ("uni", "bi")
         self.post_init()
 
     def forward(
@@ -110,17 +115,17 @@ class RS2Sam2Model(PreTrainedModel):
         Args:
             pixel_values: (N, 3, S, S) normalised images for the trunk; S is `config.image_size` unless a
                 training schedule begins with smaller views (any multiple of 32 will do). N divides B: each image
-                belongs to B/N phrases in a row, and goes through the trunk once where that does not hear them.
+                belongs to B/N phrases in a row, and passes once through what does not depend on them.
             union_pixel_values: (N, 3, U, U) the same images for the union encoder.
             input_ids: (B, L) token ids, begin 0, end 2.
             attention_mask: (B, L) bool, True = real token. Padding is hidden from every attention, so a batch
                 gives what its samples give one by one.
         """
-        phrases, rest = divmod(len(input_ids), len(pixel_values))
-        if rest or not phrases:
-            raise ValueError(f"{len(input_ids)} phrases cannot be shared evenly by {len(pixel_values)} images")
+        phrases, images = len(input_ids), len(pixel_values)
+        if not phrases or phrases % images:
+            raise ValueError(f"{phrases} phrases cannot be shared evenly by {images} images")
         attention_mask = attention_mask.bool()
-        union = self.union_encoder(union_pixel_values.repeat_interleave(phrases, 0), input_ids, attention_mask)
+        union = self.union_encoder(per_phrase(union_pixel_values, phrases), input_ids, attention_mask)
         sparse_prompt = self.token_mlp(union.cls)
         text, text_weight = None, None
         if self.text_projection is not None:
@@ -129,14 +134,14 @@ class RS2Sam2Model(PreTrainedModel):
                 text_weight = self.boundary_scalar(text[:, 0]).squeeze(-1)
         padding = None if not attention_mask.is_meta and bool(attention_mask.all()) else ~attention_mask
 
-        if self.trunk_hears_text:
-            features = self.image_features(pixel_values.repeat_interleave(phrases, 0), text, padding)
-        else:
-            features = self.image_features(pixel_values)
-        image = features[-1] + self.no_memory_embedding.transpose(1, 2)[..., None]
-        details = [self.mask_decoder.conv_s0(features[0]), self.mask_decoder.conv_s1(features[1])]
-        if not self.trunk_hears_text:
-            image, *details = (level.repeat_interleave(phrases, 0) for level in (image, *details))
+        state = self.trunk.look(pixel_values)
+        maps, _ = self.trunk.listen(state, text, padding)
+        fine, middle, coarse = self._neck(maps)
+        image = per_phrase(coarse + self.no_memory_embedding.transpose(1, 2)[..., None], phrases)
+        details = [
+            per_phrase(self.mask_decoder.conv_s0(fine), phrases),
+            per_phrase(self.mask_decoder.conv_s1(middle), phrases),
+        ]
         position = self._image_positions(image)
         if self.encoder_fusion is not None:
             image = self.encoder_fusion(image, position, text, padding)
@@ -160,7 +165,9 @@ class RS2Sam2Model(PreTrainedModel):
             presence_logits=presence.float().flatten(),
             iou_scores=iou_scores.float().flatten(),
             prompt_token=sparse_prompt[:, 0],
-            features=features,
+            features=(fine, middle, coarse),
+            image_embedding=image,
+            image_maps=(*state.maps, state.features),
         )
 
     def probability(self, logits: Tensor) -> Tensor:
@@ -168,22 +175,12 @@ class RS2Sam2Model(PreTrainedModel):
         logits = logits.float()
         return torch.sigmoid(2 * logits - 1) if self.config.two_class_logit else torch.sigmoid(logits)
 
-    def image_features(
-        self, pixel_values: Tensor, text: Tensor | None = None, text_padding: Tensor | None = None
-    ) -> tuple[Tensor, ...]:
-        """What trunk and neck make of images, with or without hearing the phrases.
-
-        Args:
-            pixel_values: (B, 3, S, S).
-            text: (B, L, hidden) projected phrases.
-            text_padding: (B, L) bool, True = padding.
-
-        Returns:
-            (B, hidden, S/4, S/4), (B, hidden, S/8, S/8) and (B, hidden, S/16, S/16).
-        """
-        maps, _ = self.trunk(pixel_values, text, text_padding)
+    def _neck(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Feature maps of the four stages -> (., hidden, S/4, S/4), (., hidden, S/8, S/8), (., hidden, S/16, S/16)."""
+        # The two coarse levels meet in the neck; the fine ones may stand for several phrases.
+        most = max(len(level) for level in maps)
+        outputs, _ = self.neck([*maps[:2], *(per_phrase(level, most) for level in maps[2:])])
         # The neck's own order is coarse to fine; its stride-32 level has done its work in the others.
-        outputs, _ = self.neck(maps)
         return tuple(reversed(outputs[1:]))
 
     def _image_positions(self, image: Tensor) -> Tensor:
@@ -192,7 +189,9 @@ class RS2Sam2Model(PreTrainedModel):
         y = (torch.arange(height, device=image.device, dtype=torch.float32) + 0.5) / height
         x = (torch.arange(width, device=image.device, dtype=torch.float32) + 0.5) / width
         grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
-        encoded: Tensor = self.prompt_encoder.shared_embedding(torch.stack([grid_x, grid_y], dim=-1))
+        # Fourier frequencies: a product in half precision would blur far positions.
+        with torch.autocast(image.device.type, enabled=False):
+            encoded: Tensor = self.prompt_encoder.shared_embedding(torch.stack([grid_x, grid_y], dim=-1))
         return encoded.permute(2, 0, 1)[None].expand(len(image), -1, -1, -1).to(image.dtype)
 
     def _dense_prompt(self, cls: Tensor, visual: Tensor, image: Tensor) -> tuple[Tensor | None, Tensor]:

@@ -29,6 +29,7 @@ from refersat.segmenter import Segmenter
 from refersat.text.corpus import corpus
 from refersat.text.tokenizer import PhraseTokenizer, train_tokenizer
 from refersat.training.interruption import Stopped, StopRequest
+from refersat.training.muon import Muon
 from refersat.training.objective import Trainee
 from refersat.training.parameters import MovingAverage, freeze_idle, parameter_groups
 from refersat.training.recipe import OptimizerOptions, Recipe, Stage
@@ -71,11 +72,14 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, report: Report = l
     with accelerator.main_process_first():
         tokenizer = _tokenizer(recipe, config, folder.tokenizer, new=main and not resume)
     config.vocab_size = tokenizer.vocab_size
+    if recipe.optimizer.precision == "bfloat16" and accelerator.device.type == "cpu":
+        # PyTorch's fused attention has no fast bfloat16 kernel for CPUs; plain products are four times as fast.
+        config._attn_implementation = "eager"
     torch.manual_seed(recipe.seed)
     model = RS2Sam2Model(config)
     freeze_idle(model, boundary_loss=recipe.loss.boundary > 0)
     trainee = Trainee(model, len(source.categories), recipe.loss).to(accelerator.device)
-    optimizer = torch.optim.AdamW(parameter_groups(trainee, recipe.optimizer.weight_decay))
+    optimizer = _optimizer(trainee, recipe.optimizer)
     average = MovingAverage(model, recipe.optimizer.average)
     step = folder.restore(trainee, optimizer, average) if resume else 0
     if main and resume:
@@ -91,7 +95,6 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, report: Report = l
             stage, rate = recipe.stage_at(step), learning_rate(step, recipe.steps, recipe.optimizer)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            model.trunk_hears_text = average.model.trunk_hears_text = stage.text_in_trunk
             loss, terms = prepared(batch.to(accelerator.device))
             accelerator.backward(loss)
             accelerator.clip_grad_norm_(trainee.parameters(), recipe.optimizer.clip)
@@ -131,17 +134,26 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, report: Report = l
 
 
 def learning_rate(step: int, steps: int, options: OptimizerOptions) -> float:
-    """Linear warm-up, then a cosine down to nothing, for step 0 to steps - 1."""
-    if step < options.warm_up:
-        return options.learning_rate * (step + 1) / options.warm_up
-    progress = (step - options.warm_up) / max(1, steps - options.warm_up)
-    return options.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+    """Linear warm-up, constant, then linear down to nothing, for step 0 to steps - 1."""
+    rising = (step + 1) / max(1, options.warm_up)
+    falling = (steps - step) / max(1.0, options.cool_down * steps)
+    return options.learning_rate * min(1.0, rising, falling)
+
+
+def _optimizer(trainee: Trainee, options: OptimizerOptions) -> torch.optim.Optimizer:
+    groups = parameter_groups(trainee, options.weight_decay)
+    if options.kind == "muon":
+        return Muon(groups, dtype=getattr(torch, options.precision))
+    return torch.optim.AdamW(groups)
 
 
 def _accelerator(recipe: Recipe) -> Accelerator:
-    # A stage without phrases, or without text in the trunk, leaves parameters without gradient.
-    idle = any(not (stage.phrases_per_view and stage.text_in_trunk) for stage in recipe.stages)
-    return Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=idle)])
+    # A stage without phrases leaves parameters without gradient.
+    idle = any(not stage.phrases_per_view for stage in recipe.stages)
+    return Accelerator(
+        mixed_precision="bf16" if recipe.optimizer.precision == "bfloat16" else "no",
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=idle)],
+    )
 
 
 def _check_sharing(recipe: Recipe, processes: int) -> None:

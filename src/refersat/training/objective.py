@@ -16,20 +16,22 @@ FOREGROUND_WEIGHT = 4.0
 
 
 class CategoryHead(nn.Module):
-    """Says what every pixel shows from the neck's features: a teacher for the trunk, thrown away after training.
+    """Says what every pixel shows from the trunk's maps: a teacher for the trunk, thrown away after training.
 
     A phrase teaches about its target only; this teaches about all objects of the view at once.
     """
 
-    def __init__(self, width: int, categories: int) -> None:
+    def __init__(self, widths: list[int], categories: int) -> None:
         super().__init__()
-        self.levels = nn.ModuleList(nn.Conv2d(width, categories + 1, kernel_size=1) for _ in range(3))
+        self.levels = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, categories + 1)) for width in widths
+        )
 
-    def forward(self, features: tuple[Tensor, ...]) -> Tensor:
-        """Features at strides 4, 8 and 16 -> logits (B, categories + 1, S/4, S/4)."""
-        size = features[0].shape[-2:]
-        maps = [level(feature) for level, feature in zip(self.levels, features, strict=True)]
-        upsampled = [F.interpolate(m, size=size, mode="bilinear", align_corners=False) for m in maps]
+    def forward(self, maps: tuple[Tensor, ...]) -> Tensor:
+        """Maps (N, S/4, S/4, C), (N, S/8, S/8, 2C), ... -> logits (N, categories + 1, S/4, S/4)."""
+        size = maps[0].shape[1:3]
+        logits = [level(each).permute(0, 3, 1, 2) for level, each in zip(self.levels, maps, strict=True)]
+        upsampled = [F.interpolate(each, size=size, mode="bilinear", align_corners=False) for each in logits]
         return torch.stack(upsampled).sum(0)
 
 
@@ -39,7 +41,9 @@ class Trainee(nn.Module):
     def __init__(self, model: RS2Sam2Model, categories: int, weights: LossOptions) -> None:
         super().__init__()
         self.model = model
-        self.category_head = CategoryHead(model.config.hidden_size, categories)
+        self.category_head = CategoryHead(model.trunk.image_map_widths, categories)
+        # The shortest way from a mask to the layers that bring phrase and image together.
+        self.coarse_head = nn.Conv2d(model.config.hidden_size, 1, kernel_size=1)
         # Makes the prompt token depend on the phrase early: from masks alone, the model first learns to ignore it.
         self.named_head = nn.Linear(model.config.hidden_size, categories)
         self.weights = weights
@@ -52,19 +56,25 @@ class Trainee(nn.Module):
             )
             terms = self._terms(output, batch)
         else:
-            terms = {"categories": self._category_loss(self.model.image_features(batch.pixel_values), batch)}
+            state = self.model.trunk.look(batch.pixel_values)
+            terms = {"categories": self._category_loss((*state.maps, state.features), batch)}
         total = torch.stack([getattr(self.weights, name) * term for name, term in terms.items()]).sum()
         return total, {name: term.detach() for name, term in terms.items()}
 
     def _terms(self, output: RS2Sam2Output, batch: Batch) -> dict[str, Tensor]:
-        assert output.logits is not None and output.presence_logits is not None and output.features is not None
+        assert output.logits is not None and output.presence_logits is not None
+        assert output.image_embedding is not None and output.image_maps is not None
+        coarse = self.coarse_head(output.image_embedding).float()
+        coarse_target = F.adaptive_avg_pool2d(batch.target, coarse.shape[-2:])
         terms = {
             "cross_entropy": cross_entropy(output.logits, batch.target).mean(),
             # Where nothing is to be found, an overlap says nothing; cross-entropy alone keeps the mask empty.
             "dice": _mean_present(dice(output.logits, batch.target), batch.present),
             "presence": F.binary_cross_entropy_with_logits(output.presence_logits, batch.present),
-            "categories": self._category_loss(output.features, batch),
-            "named": F.cross_entropy(self.named_head(output.prompt_token), batch.named),
+            "coarse": cross_entropy(coarse, coarse_target).mean()
+            + _mean_present(dice(coarse, coarse_target), batch.present),
+            "categories": self._category_loss(output.image_maps, batch),
+            "named": F.cross_entropy(self.named_head(output.prompt_token).float(), batch.named),
         }
         if output.text_weight is not None:
             edges = boundary(output.logits, batch.target, output.text_weight, kind="soft")
@@ -72,18 +82,15 @@ class Trainee(nn.Module):
         if output.pseudo_mask_logits is not None:
             grid = output.pseudo_mask_logits.shape[-2:]
             terms["pseudo_mask"] = F.binary_cross_entropy_with_logits(
-                output.pseudo_mask_logits,
+                output.pseudo_mask_logits.float(),
                 F.adaptive_max_pool2d(batch.target, grid),
                 pos_weight=torch.tensor(FOREGROUND_WEIGHT, device=batch.target.device),
             )
         return terms
 
-    def _category_loss(self, features: tuple[Tensor, ...], batch: Batch) -> Tensor:
-        logits = self.category_head(features)
-        repeats = len(logits) // len(batch.labels)
-        labels = batch.labels.repeat_interleave(repeats, 0)
-        weights = batch.label_weights.repeat_interleave(repeats, 0)
-        return (weights * F.cross_entropy(logits, labels, reduction="none")).sum() / weights.sum()
+    def _category_loss(self, maps: tuple[Tensor, ...], batch: Batch) -> Tensor:
+        losses = F.cross_entropy(self.category_head(maps).float(), batch.labels, reduction="none")
+        return (batch.label_weights * losses).sum() / batch.label_weights.sum()
 
 
 def _mean_present(loss: Tensor, present: Tensor) -> Tensor:

@@ -47,13 +47,30 @@ def freeze_idle(model: RS2Sam2Model, *, boundary_loss: bool) -> None:
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Two AdamW groups: matrices with weight decay; norms, biases and position tables without."""
-    decay: list[nn.Parameter] = []
+    """Three groups: what maps features to features (`matrices`); tables and heads; norms, biases and position tables.
+
+    The last goes without weight decay.
+    """
+    matrices: list[nn.Parameter] = []
+    tables: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
+    of_layers = {
+        id(layer.weight) for layer in module.modules() if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)
+    }
     for name, parameter in module.named_parameters():
-        if parameter.requires_grad:
-            (plain if parameter.ndim < 2 or _NO_DECAY.search(name) else decay).append(parameter)
-    return [{"params": decay, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        if not parameter.requires_grad:
+            continue
+        if parameter.ndim < 2 or _NO_DECAY.search(name):
+            plain.append(parameter)
+        elif (id(parameter) in of_layers or name.endswith("in_proj_weight")) and "_head." not in name:
+            matrices.append(parameter)
+        else:
+            tables.append(parameter)
+    return [
+        {"params": matrices, "weight_decay": weight_decay, "matrices": True},
+        {"params": tables, "weight_decay": weight_decay, "matrices": False},
+        {"params": plain, "weight_decay": 0.0, "matrices": False},
+    ]
 
 
 class MovingAverage:

@@ -45,6 +45,7 @@ class LossOptions(_Section):
 
     cross_entropy: float = Field(5.0, ge=0)
     dice: float = Field(1.0, ge=0)
+    coarse: float = Field(1.0, ge=0, description="the mask, by a head on what the decoder sees that is thrown away later")
     boundary: float = Field(0.2, ge=0)
     presence: float = Field(0.5, ge=0, description="is the target there")
     pseudo_mask: float = Field(1.0, ge=0, description="coarse target for the mask prompt generator")
@@ -59,17 +60,24 @@ class Stage(_Section):
     image_size: int = Field(gt=0, multiple_of=32)
     batch_size: int = Field(gt=0, description="views of one step over all processes")
     phrases_per_view: int = Field(1, ge=0, description="0: only what the views show is learned")
-    text_in_trunk: bool = Field(True, description="False: the trunk sees each view once, for all its phrases")
 
 
 class OptimizerOptions(_Section):
-    """AdamW with linear warm-up and cosine decay over all stages."""
+    """Linear warm-up, a constant rate, and a linear cool-down to nothing.
 
+    Up to the cool-down a run does not depend on how long it will be, so it can be lengthened while it runs.
+    """
+
+    kind: Literal["adamw", "muon"] = Field("adamw", description="muon: from scratch, half the steps; see muon.py")
     learning_rate: float = Field(6e-4, gt=0)
     weight_decay: float = Field(0.05, ge=0, description="not on norms, biases and position tables")
     warm_up: int = Field(300, ge=0, description="steps")
+    cool_down: float = Field(0.3, ge=0, le=1, description="share of all steps")
     clip: float = Field(1.0, gt=0, description="largest gradient norm")
     average: float = Field(0.998, ge=0, lt=1, description="decay of the moving average that is saved")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of matrix products and convolutions; bfloat16 where the processor has it"
+    )
 
 
 class Recipe(_Section):
@@ -89,9 +97,9 @@ class Recipe(_Section):
 
     @field_validator("stages")
     @classmethod
-    def _ends_with_the_whole_model(cls, stages: list[Stage]) -> list[Stage]:
-        if not (stages[-1].text_in_trunk and stages[-1].phrases_per_view):
-            raise ValueError("the last stage must train all that will run: text_in_trunk: true, phrases_per_view > 0")
+    def _ends_with_phrases(cls, stages: list[Stage]) -> list[Stage]:
+        if not stages[-1].phrases_per_view:
+            raise ValueError("the last stage must train all that will run: phrases_per_view > 0")
         return stages
 
     @property
