@@ -46,7 +46,15 @@ def trunk_config(windows: list[int] | None = None, global_blocks: list[int] | No
 def make_trunk(
     fusion: BlockFusionKind = "bi", *, adapter: bool = True, stem: StemKind = "patch", windows: list[int] | None = None
 ) -> FusedHiera:
-    trunk = FusedHiera(trunk_config(windows), text_width=TEXT_WIDTH, fusion=fusion, adapter=adapter, stem=stem).eval()
+    trunk = FusedHiera(
+        trunk_config(windows),
+        text_width=TEXT_WIDTH,
+        fusion=fusion,
+        fusion_from=0,
+        adapter=adapter,
+        stem=stem,
+        convolutions=[0, 0, 0, 0],
+    ).eval()
     trunk.pos_embed.normal_()
     trunk.pos_embed_window.normal_()
     return trunk
@@ -55,7 +63,16 @@ def make_trunk(
 def make_block(*, stage: int, block: int, window: int, adapter: bool = False) -> FusedBlock:
     windows = [window] * 4
     config = trunk_config(windows, global_blocks=[] if window else [0])
-    made = FusedBlock(config, stage=stage, block=block, index=0, text_width=TEXT_WIDTH, fusion="none", adapter=adapter)
+    made = FusedBlock(
+        config,
+        stage=stage,
+        block=block,
+        index=0,
+        text_width=TEXT_WIDTH,
+        fusion="none",
+        adapter=adapter,
+        convolutions=0,
+    )
     # Away from the neutral values: a norm's shift makes the zeros around an image different from zero pixels.
     for norm in (made.layer_norm1, made.layer_norm2):
         norm.weight.add_(0.3 * torch.randn_like(norm.weight))
@@ -141,7 +158,7 @@ def test_the_fusion_sees_the_attention_before_it_is_added() -> None:
 def test_maps_at_strides_4_to_32_for_any_multiple_of_32(stem: StemKind, side: int) -> None:
     torch.manual_seed(1)
     trunk = make_trunk(stem=stem)
-    maps, text = trunk(torch.randn(1, 3, side, side), torch.randn(1, 3, TEXT_WIDTH), None)
+    maps, text, _ = trunk(torch.randn(1, 3, side, side), torch.randn(1, 3, TEXT_WIDTH), None)
     assert [tuple(m.shape) for m in maps] == [
         (1, side // stride, side // stride, width) for stride, width in zip((4, 8, 16, 32), WIDTHS, strict=True)
     ]
@@ -152,9 +169,9 @@ def test_maps_at_strides_4_to_32_for_any_multiple_of_32(stem: StemKind, side: in
 def test_which_way_the_fusion_runs(fusion: BlockFusionKind) -> None:
     trunk = make_trunk(fusion)
     images, texts = torch.randn(2, 1, 3, 64, 64), torch.randn(2, 1, 4, TEXT_WIDTH)
-    maps, text_out = trunk(images[0], texts[0], None)
-    other_maps, _ = trunk(images[0], texts[1], None)
-    _, other_text_out = trunk(images[1], texts[0], None)
+    maps, text_out, _ = trunk(images[0], texts[0], None)
+    other_maps, _, _ = trunk(images[0], texts[1], None)
+    _, other_text_out, _ = trunk(images[1], texts[0], None)
     text_reaches_image = any(not torch.equal(a, b) for a, b in zip(maps, other_maps, strict=True))
     assert text_reaches_image is (fusion in ("uni", "bi"))
     assert torch.equal(text_out, texts[0]) is (fusion != "bi")
@@ -170,7 +187,7 @@ def test_every_block_meets_the_phrase(fusion: BlockFusionKind) -> None:
         assert block.fusion is not None
         block.fusion.register_forward_hook(lambda _, taken, given: seen.append((taken[1], given[1])))
     text = torch.randn(1, 4, TEXT_WIDTH)
-    _, text_out = trunk(torch.randn(1, 3, 64, 64), text, None)
+    _, text_out, _ = trunk(torch.randn(1, 3, 64, 64), text, None)
     assert len(seen) == sum(DEPTHS)
     # The text stream runs on from block to block.
     stream = [text] + [given for _, given in seen]

@@ -180,9 +180,11 @@ class FusedHiera(nn.Module):
 
     def forward(
         self, pixel_values: Tensor, text: Tensor | None, text_padding: Tensor | None
-    ) -> tuple[tuple[Tensor, ...], Tensor | None]:
-        """`look`, then `listen` with one phrase for each image."""
-        return self.listen(self.look(pixel_values), text, text_padding)
+    ) -> tuple[tuple[Tensor, ...], Tensor | None, ImageState]:
+        """`look` at N images, then `listen` to B phrases about them; what `listen` returns, and what `look` saw."""
+        state = self.look(pixel_values)
+        maps, text = self.listen(state, text, text_padding)
+        return maps, text, state
 
     def look(self, pixel_values: Tensor) -> ImageState:
         """Run the blocks before the first one that hears the phrase: (N, 3, S, S), S a multiple of 32."""

@@ -134,8 +134,7 @@ class RS2Sam2Model(PreTrainedModel):
                 text_weight = self.boundary_scalar(text[:, 0]).squeeze(-1)
         padding = None if not attention_mask.is_meta and bool(attention_mask.all()) else ~attention_mask
 
-        state = self.trunk.look(pixel_values)
-        maps, _ = self.trunk.listen(state, text, padding)
+        maps, _, state = self.trunk(pixel_values, text, padding)
         fine, middle, coarse = self._neck(maps)
         image = per_phrase(coarse + self.no_memory_embedding.transpose(1, 2)[..., None], phrases)
         details = [

@@ -7,6 +7,7 @@ scalable for LLM training" (arXiv 2502.16982, section 2.2), by which learning ra
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -58,24 +59,25 @@ class Muon(Optimizer):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"]).sub_(update, alpha=group["lr"])
 
     def _orthogonal(self, gradient: Tensor, state: dict[str, Any]) -> Tensor:
-        average = state.setdefault("momentum", torch.zeros_like(gradient))
+        average: Tensor = state.setdefault("momentum", torch.zeros_like(gradient))
         average.lerp_(gradient, 1 - self.momentum)
         ahead = gradient.lerp(average, self.momentum).flatten(1)
         update = orthogonalise(ahead.to(self.dtype)).to(gradient.dtype).view_as(gradient)
-        return update * (_ADAM_STEP_SIZE * max(ahead.shape) ** 0.5)
+        return update * (_ADAM_STEP_SIZE * math.sqrt(max(ahead.shape)))
 
     def _adam(self, gradient: Tensor, state: dict[str, Any]) -> Tensor:
         first, second = self.betas
-        step = state["step"] = state.get("step", 0) + 1
-        mean = state.setdefault("mean", torch.zeros_like(gradient)).lerp_(gradient, 1 - first)
-        square = state.setdefault("square", torch.zeros_like(gradient)).lerp_(gradient.square(), 1 - second)
-        return (mean / (1 - first**step)) / ((square / (1 - second**step)).sqrt() + 1e-8)
+        step: int = state.get("step", 0) + 1
+        state["step"] = step
+        mean: Tensor = state.setdefault("mean", torch.zeros_like(gradient)).lerp_(gradient, 1 - first)
+        square: Tensor = state.setdefault("square", torch.zeros_like(gradient)).lerp_(gradient.square(), 1 - second)
+        return mean / (1 - first**step) / ((square / (1 - second**step)).sqrt() + 1e-8)
 
 
 def orthogonalise(matrix: Tensor) -> Tensor:
     """About U V^T of a matrix U S V^T (M, N): singular values end between 0.7 and 1.2 (Newton-Schulz iteration)."""
     a, b, c = _ITERATION
-    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    wide: Tensor = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     wide = wide / (wide.norm() + 1e-7)
     for _ in range(5):
         gram = wide @ wide.T

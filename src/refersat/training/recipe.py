@@ -45,7 +45,9 @@ class LossOptions(_Section):
 
     cross_entropy: float = Field(5.0, ge=0)
     dice: float = Field(1.0, ge=0)
-    coarse: float = Field(1.0, ge=0, description="the mask, by a head on what the decoder sees that is thrown away later")
+    coarse: float = Field(
+        1.0, ge=0, description="the mask, by a head on what the decoder sees that is thrown away later"
+    )
     boundary: float = Field(0.2, ge=0)
     presence: float = Field(0.5, ge=0, description="is the target there")
     pseudo_mask: float = Field(1.0, ge=0, description="coarse target for the mask prompt generator")
