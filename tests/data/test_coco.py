@@ -16,6 +16,7 @@ from hypothesis.extra import numpy as hnp
 from refersat.data import shapes
 from refersat.data.coco import read_coco
 from refersat.errors import UserError
+from tests.data.factories.rle import encode
 
 SQUARE = [10, 10, 30, 10, 30, 40, 10, 40]
 TRIANGLE = [50, 5, 90, 5, 50, 45]
@@ -68,31 +69,9 @@ def test_reads_run_lengths(tmp_path: Path, compressed: bool) -> None:
     mask = np.zeros((60, 100), bool)
     mask[10:40, 10:30] = True
     mask[20:25, 15:20] = False  # a hole
-    runs, last = [], False
-    length = 0
-    for value in mask.T.reshape(-1):
-        if value != last:
-            runs.append(length)
-            length, last = 0, bool(value)
-        length += 1
-    runs.append(length)
-    counts = compress(runs) if compressed else runs
-    (image,) = read_coco(write(tmp_path, instances({"size": [60, 100], "counts": counts}))).images
+    (image,) = read_coco(write(tmp_path, instances(encode(mask, compressed=compressed)))).images
     np.testing.assert_array_equal(image.mask([0]), mask)
     assert image.objects[0].area == mask.sum()
-
-
-def compress(runs: list[int]) -> str:
-    text = ""
-    for k, run in enumerate(runs):
-        value = run - runs[k - 2] if k > 2 else run
-        more = True
-        while more:
-            bits = value & 31
-            value >>= 5
-            more = value != (-1 if bits & 16 else 0)
-            text += chr((bits | (32 if more else 0)) + 48)
-    return text
 
 
 def test_compressed_runs_worked_out_by_hand(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from refersat.data.triplets import read_mask, read_triplets
+from refersat.data.triplets import read_triplets
 from refersat.errors import UserError
 
 TRUTH = np.zeros((6, 8), dtype=bool)
@@ -80,28 +80,18 @@ def test_missing_and_broken_files_are_explained(tmp_path):
     write(tmp_path, [item(0), item(1)])
     (tmp_path / "m1.png").unlink()
     (tmp_path / "a.png").unlink()
-    with pytest.raises(UserError, match=r"missing: a\.png and 1 more"):
+    with pytest.raises(UserError, match=r"missing: \S+/a\.png and 1 more; .*data verify"):
         read_triplets(tmp_path)
     (tmp_path / "refs.json").write_text("[{")
     with pytest.raises(UserError, match="not valid JSON"):
         read_triplets(tmp_path)
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "I;16", "RGB", "RGBA", "LA", "P"])
-def test_a_mask_of_any_kind_is_foreground_above_zero(tmp_path, mode):
-    grey = Image.fromarray(TRUTH.astype(np.uint8) * 7)
-    if mode == "P":
-        image = grey.copy()
-        image.putpalette([255, 255, 255, 0, 0, 0] * 128)  # colours must not matter, indices do
-    elif mode == "I;16":
-        image = Image.fromarray(TRUTH.astype(np.uint16) * 300)
-    else:
-        image = (grey.point(lambda v: 255 * (v > 0)) if mode == "1" else grey).convert(mode)
-    image.save(tmp_path / "mask.png")
-    assert np.array_equal(read_mask(tmp_path / "mask.png"), TRUTH)
-
-
-def test_a_file_that_is_no_mask_is_explained(tmp_path):
-    (tmp_path / "mask.png").write_text("no picture")
-    with pytest.raises(UserError, match=r"cannot read the mask .*mask\.png"):
-        read_mask(tmp_path / "mask.png")
+def test_what_is_wrong_can_be_left_out_and_told(tmp_path):
+    write(tmp_path, [item(0), item(1, sentence=" "), 5, item(3, split="val")])
+    (tmp_path / "m0.png").unlink()
+    found = read_triplets(tmp_path, require_files=False)
+    assert [s.id for s in found.samples] == ["s0", "s3"]
+    assert [fault.split("refs.json: ")[1][:7] for fault in found.faults] == ["item 1:", "item 2 "]
+    with pytest.raises(UserError, match=r"m0\.png"):
+        found.samples[0].load_mask()

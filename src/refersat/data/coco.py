@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refersat.data import shapes
+from refersat.data.segmentation import shape_of
 from refersat.data.shapes import Shape
 from refersat.errors import UserError
 from refersat.text.scene import SceneObject
@@ -99,7 +100,7 @@ def _read_image(
 ) -> CocoImage:
     width, height = int(image["width"]), int(image["height"])
     found = (
-        (names[int(a["category_id"])], None, shapes.clip(_read_shape(a["segmentation"]), width, height))
+        (names[int(a["category_id"])], None, shapes.clip(shape_of(a["segmentation"]), width, height))
         for a in annotations
     )
     return _assemble(str(image["file_name"]), width, height, found, 0.0)
@@ -117,43 +118,3 @@ def _assemble(
             objects.append(SceneObject(category, shapes.bounds(shape), centroid, area, colour))
             outlines.append(shape)
     return CocoImage(file_name, width, height, tuple(objects), tuple(outlines))
-
-
-def _read_shape(segmentation: Any) -> Shape:
-    if isinstance(segmentation, dict):
-        return shapes.outline(_decode_runs(segmentation))
-    parts = []
-    for numbers in segmentation:
-        ring = np.asarray(numbers, dtype=np.float64).reshape(-1, 2)
-        if not np.isfinite(ring).all():
-            raise ValueError("a polygon has a corner that is not a number")
-        if len(ring) >= 3:
-            parts.append((ring,))
-    return tuple(parts)
-
-
-def _decode_runs(segmentation: Mapping[str, Any]) -> NDArray[np.bool_]:
-    """Mask of a run-length encoding: runs of 0 and 1 in turn, column by column."""
-    height, width = (int(n) for n in segmentation["size"])
-    counts = segmentation["counts"]
-    runs = _decode_counts(counts) if isinstance(counts, str) else [int(n) for n in counts]
-    if min(runs, default=0) < 0 or sum(runs) != height * width:
-        raise ValueError("a run-length encoding does not fill its image")
-    values = np.arange(len(runs)) % 2 == 1
-    return np.repeat(values, runs).reshape(width, height).T
-
-
-def _decode_counts(text: str) -> list[int]:
-    """COCO's compressed runs: 5 bits a character, least first; from the third on, differences to the run two before."""
-    runs: list[int] = []
-    value, shift = 0, 0
-    for character in text:
-        bits = ord(character) - 48
-        value |= (bits & 31) << shift
-        shift += 5
-        if not bits & 32:
-            if bits & 16:
-                value -= 1 << shift
-            runs.append(value + runs[-2] if len(runs) > 2 else value)
-            value, shift = 0, 0
-    return runs

@@ -25,7 +25,8 @@ class Sample:
         id: unique within its data set.
         image: file of the image.
         phrase: as published.
-        load_mask: reads the truth, bool (H, W), when called; None where the data set has no mask for the phrase.
+        load_mask: reads the truth, bool (H, W), when called; None where the data set has no mask for the phrase: it
+            names nothing (`absent`), or the data set has `boxes` only.
         boxes: of the targets where the data set says them; recomputed from the mask where its own cannot be trusted.
         type: kind of phrase ("position", "absent-category", ...), if known.
         category: kind of object, if known.
@@ -48,9 +49,18 @@ class Sample:
 
 @dataclass(frozen=True)
 class SampleSet:
-    """The samples of one split, and the sha256 of the file that lists them (`fingerprint`)."""
+    """The samples of one split.
+
+    Attributes:
+        name: of the data set.
+        split: as asked for.
+        fingerprint: sha256 of the files that list the samples.
+        samples: in the order of those files.
+        faults: what had to be left out, a line each; always empty where the reader was strict.
+    """
 
     name: str
     split: str
     fingerprint: str
     samples: tuple[Sample, ...]
+    faults: tuple[str, ...] = ()
