@@ -42,8 +42,8 @@ class Layout:
 
 
 REFSEGRS = Layout("RefSegRS", ("images",), ("masks",), suffix=".tif", above=50)
-"""Its masks are 0 and 255 in three equal bands. Published readers cut at 0 or at 50, we as its authors do; a mask with
-values between would tell them apart, and `refersat data verify` looks for one."""
+"""Its masks are 0 and 255 in three equal bands. Public readers cut at 0 or at 50, we at 50; a mask with values
+between would tell them apart, and `refersat data verify` looks for one."""
 
 RISBENCH = Layout("RISBench", ("img_rgb",), ("mask",))
 
