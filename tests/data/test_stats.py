@@ -74,7 +74,7 @@ def test_the_share_of_the_image_is_counted_in_classes(stats):
 
 def test_many_sizes_are_rounded(stats):
     assert stats.sizes() == {"36 x 36": 2, "20 x 20": 1}
-    stats.image_sizes.update({(720, 440 + k): 1 for k in range(20)})
+    stats.image_sizes.update({(720, 441 + k): 1 for k in range(20)})
     assert stats.sizes() == {"about 700 x 400": 10, "about 700 x 500": 10, "about 100 x 100": 3}
 
 

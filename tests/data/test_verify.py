@@ -106,6 +106,11 @@ def test_an_unreadable_image_is_told(folder, content):
     assert (fault.kind, fault.file) == ("image-unreadable", str(path))
 
 
+def test_names_that_no_file_can_have_are_missing_files(folder):
+    change(folder, 0, image="x" * 5000, mask="a\0b")
+    assert kinds(verify_triplets(folder)) == {"image-missing": 1, "mask-missing": 1}
+
+
 def test_a_missing_mask_is_told_with_its_file(folder):
     (folder / "2.mask.png").unlink()
     fault = only_fault(verify_triplets(folder))

@@ -1,4 +1,4 @@
-"""`refersat data`: work on data sets."""
+"""`refersat data generate`: phrases and masks for outlined objects."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import typer
 
 from refersat.errors import UserError
 
-app = typer.Typer(help="Work on data sets.", no_args_is_help=True)
-
 
 class Wording(StrEnum):
     """Which wordings phrases are made of."""
@@ -21,12 +19,6 @@ class Wording(StrEnum):
     all = "all"
 
 
-@app.callback()
-def data() -> None:
-    """Work on data sets."""
-
-
-@app.command()
 def generate(
     source: Annotated[
         str, typer.Argument(metavar="KIND:PATH", help="Outlines to describe, coco:FILE (an instances file of COCO).")
