@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from refersat.data.drawing import Drawing, text_width
+from refersat.page.drawing import Drawing, text_width
 
 WIDTH = 480
 _ROW, _BAR = 24, 15

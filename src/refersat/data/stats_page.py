@@ -7,11 +7,11 @@ from pathlib import Path
 from statistics import median
 
 from refersat.data import charts
-from refersat.data.drawing import Drawing
 from refersat.data.stats import Stats
-from refersat.evaluation.page.layout import Section, figure, page, tiles
-from refersat.evaluation.page.markup import Html, tag
 from refersat.output import write_file
+from refersat.page.drawing import Drawing
+from refersat.page.layout import Section, figure, page, tiles
+from refersat.page.markup import Html, tag
 
 
 def write_stats(folder: Path, stats: Stats) -> list[Path]:

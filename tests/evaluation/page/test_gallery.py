@@ -104,7 +104,7 @@ def test_hostile_text_stays_text(make_case, field):
 def test_masks_have_the_colour_of_the_overlays():
     from importlib.resources import files
 
-    sheet = files("refersat.evaluation.page").joinpath("page.css").read_text()
+    sheet = files("refersat.page").joinpath("page.css").read_text()
     red, green, blue = overlay._MASK
     assert f"--answer: rgb({red} {green} {blue});" in sheet
     assert gallery._HEAT == overlay._MASK

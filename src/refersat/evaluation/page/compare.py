@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from refersat.evaluation.page import charts, tables, text
-from refersat.evaluation.page.layout import Section, caution, page
-from refersat.evaluation.page.markup import Child, Html, join, tag
+from refersat.evaluation.page import charts, tables
 from refersat.output import write_file
+from refersat.page import text
+from refersat.page.layout import Section, caution, page
+from refersat.page.markup import Child, Html, join, tag
 
 if TYPE_CHECKING:
     from refersat.evaluation.compare import Comparison, Flip, Measure

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from refersat.evaluation.page import charts, tables, text
+from refersat.evaluation.page import charts, tables
 from refersat.evaluation.page.charts import Axis, ReliabilityBin, Series
-from refersat.evaluation.page.layout import Section, figure, tile, tiles
-from refersat.evaluation.page.markup import Html, join, tag
 from refersat.evaluation.page.summary import Answers, calibration_error, histogram_bins, share_at_least
+from refersat.page import text
+from refersat.page.layout import Section, figure, tile, tiles
+from refersat.page.markup import Html, join, tag
 
 
 def spread(answers: Answers, protocol: str) -> Section | None:

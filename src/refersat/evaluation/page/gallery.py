@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import PIL.Image
 
-from refersat.evaluation.page.markup import Html, join, tag
+from refersat.page.markup import Html, join, tag
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

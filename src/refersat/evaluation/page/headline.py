@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from refersat.evaluation.metrics import PRECISION_THRESHOLDS
-from refersat.evaluation.page import tables, text
-from refersat.evaluation.page.layout import Section, caution, tile, tiles
-from refersat.evaluation.page.markup import Html, join, tag
+from refersat.evaluation.page import tables
 from refersat.evaluation.published_results import Benchmark, PublishedResult, benchmark_of
+from refersat.page import text
+from refersat.page.layout import Section, caution, tile, tiles
+from refersat.page.markup import Html, join, tag
 
 _MEASURES = ("mIoU", "oIoU", *(f"Pr@{threshold}" for threshold in PRECISION_THRESHOLDS))
 _MEANING = {

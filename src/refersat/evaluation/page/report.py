@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from refersat.evaluation.page import curves, gallery, headline, tables, text
-from refersat.evaluation.page.layout import Section, page
-from refersat.evaluation.page.markup import Html, join, tag
+from refersat.evaluation.page import curves, gallery, headline, tables
 from refersat.evaluation.page.summary import Answers
 from refersat.output import write_file
+from refersat.page import text
+from refersat.page.layout import Section, page
+from refersat.page.markup import Html, join, tag
 
 if TYPE_CHECKING:
     from refersat.evaluation.cases import Case, Cases

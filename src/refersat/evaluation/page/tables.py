@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from refersat.evaluation.page import text
-from refersat.evaluation.page.markup import Child, Html, tag
+from refersat.page import text
+from refersat.page.markup import Child, Html, tag
 
 _COLUMNS = ("oIoU", "Pr@0.5", "Pr@0.9")
 

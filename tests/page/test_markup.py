@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refersat.evaluation.page.markup import Html, document, join, tag
+from refersat.page.markup import Html, document, join, tag
 
 
 def test_text_is_escaped_in_content_and_in_attributes():

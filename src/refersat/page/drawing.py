@@ -16,7 +16,7 @@ import PIL.Image
 from numpy.typing import NDArray
 from PIL import ImageDraw, ImageFont
 
-from refersat.evaluation.page.markup import Attribute, Html, tag
+from refersat.page.markup import Attribute, Html, tag
 
 TEXT_SIZE = 12
 _SCALE = 2  # pixels of the PNG for one of the drawing

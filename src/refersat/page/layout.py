@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from refersat import __version__
-from refersat.evaluation.page import text
-from refersat.evaluation.page.markup import Child, Html, document, tag
+from refersat.page import text
+from refersat.page.markup import Child, Html, document, tag
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Section:
 
 def page(title: str, head: Html, sections: Sequence[Section]) -> str:
     """The whole page: head, contents, sections, and who made it."""
-    style = files("refersat.evaluation.page").joinpath("page.css").read_text(encoding="utf-8")
+    style = files("refersat.page").joinpath("page.css").read_text(encoding="utf-8")
     links = [tag("a", section.title, href=f"#{section.key}") for section in sections]
     parts = [
         tag(
