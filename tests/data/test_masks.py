@@ -53,3 +53,13 @@ def test_a_file_that_is_no_mask_is_explained(tmp_path):
     for read in (read_mask, count_grey):
         with pytest.raises(UserError, match=r"cannot read the mask .*mask\.png"):
             read(tmp_path / "mask.png")
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_a_picture_that_is_cut_short_is_no_half_empty_mask(tmp_path, share):
+    noise = np.random.default_rng(0).integers(0, 2, (80, 80)).astype(np.uint8) * 255
+    Image.fromarray(noise).save(tmp_path / "mask.png")
+    whole = (tmp_path / "mask.png").read_bytes()
+    (tmp_path / "mask.png").write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(UserError, match=r"cannot read the mask .*mask\.png"):
+        read_mask(tmp_path / "mask.png")
