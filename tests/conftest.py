@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -40,15 +39,22 @@ class BrightPixels(nn.Module):
             "two_class_logit": False,
             "presence": "object_score",
             "presence_threshold": 0.5,
+            "block_fusion": "none",
         }
         self.config = SimpleNamespace(**{**defaults, **changes})
         self.batch_sizes: list[int] = []
+        self.image_counts: list[int] = []
 
     def forward(
         self, pixel_values: Tensor, union_pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor
     ) -> SimpleNamespace:
-        self.batch_sizes.append(len(pixel_values))
-        assert len(pixel_values) == len(union_pixel_values) == len(input_ids) == len(attention_mask)
+        self.batch_sizes.append(len(input_ids))
+        self.image_counts.append(len(pixel_values))
+        assert len(pixel_values) == len(union_pixel_values)
+        assert len(input_ids) == len(attention_mask)
+        phrases, rest = divmod(len(input_ids), len(pixel_values))
+        assert not rest
+        pixel_values = pixel_values.repeat_interleave(phrases, 0)
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
         brightness = (pixel_values.float() * std + mean).mean(dim=1, keepdim=True)
         absent = ((input_ids == ABSENT_ID) & attention_mask).any(dim=1)
@@ -66,14 +72,12 @@ def tokens(phrases: Sequence[str]) -> tuple[Tensor, Tensor]:
     return ids, torch.tensor([[True] * len(row) + [False] * (length - len(row)) for row in rows])
 
 
-@dataclass
-class FakeLoadedModel:
-    """What `load_model` returns, as far as the segmenter looks."""
+def fake_loaded_model(model: Any) -> Any:
+    """What `load_model` returns for a model of ours."""
+    from refersat.models.loading import LoadedModel  # slow to import, and few tests need it
 
-    model: BrightPixels = field(default_factory=BrightPixels)
-    tokenizer: Callable[[Sequence[str]], tuple[Tensor, Tensor]] = tokens
-    name: str = "fake"
-    card: None = None
+    tokenizer: Any = tokens
+    return LoadedModel(model=model, tokenizer=tokenizer, name="fake", card=None)
 
 
 @pytest.fixture
@@ -81,7 +85,7 @@ def make_segmenter() -> Callable[..., Segmenter]:
     """Makes a segmenter on the CPU around a `BrightPixels` with these changes to its configuration."""
 
     def make(**changes: Any) -> Segmenter:
-        loaded: Any = FakeLoadedModel(BrightPixels(**changes))
+        loaded = fake_loaded_model(BrightPixels(**changes))
         return Segmenter(loaded, device=torch.device("cpu"), dtype=torch.float32)
 
     return make
@@ -90,9 +94,9 @@ def make_segmenter() -> Callable[..., Segmenter]:
 @pytest.fixture
 def fake_model(monkeypatch: pytest.MonkeyPatch) -> BrightPixels:
     """Every model name and folder gives this model."""
-    loaded = FakeLoadedModel()
-    monkeypatch.setattr("refersat.models.loading.load_model", lambda *_, **__: loaded)
-    return loaded.model
+    model = BrightPixels()
+    monkeypatch.setattr("refersat.models.loading.load_model", lambda *_, **__: fake_loaded_model(model))
+    return model
 
 
 @pytest.fixture

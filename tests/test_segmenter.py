@@ -9,12 +9,15 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 import refersat
 from refersat import device, segmenter
 from refersat.errors import UserError
 from refersat.imagery import Image, ImageSource, read_image
+from refersat.models import answering
+from refersat.models.answering import Answer
 from refersat.segmenter import Segmenter
 
 Make = Callable[..., Segmenter]
@@ -129,7 +132,79 @@ def test_batches_are_cut_and_read_only_when_their_turn_comes(
     next(results)
     assert read == 2
     assert len(list(results)) == 4
-    assert ask._model.batch_sizes == [2, 2, 1]
+    assert ask._answerer.model.batch_sizes == [2, 2, 1]
+
+
+def test_on_a_cpu_the_phrases_about_one_image_run_together(
+    make_segmenter: Make, geotiff: Path, bright_square: NDArray[np.uint8]
+) -> None:
+    ask = make_segmenter()
+    images = [geotiff] * 3 + [bright_square] * 10 + [Path(geotiff)]
+    results = ask.batch(images, [f"phrase {index}" for index in range(14)])
+    assert [result.phrase for result in results] == [f"phrase {index}" for index in range(14)]
+    assert ask._answerer.model.batch_sizes == [3, 8, 2, 1]
+    assert ask._answerer.model.image_counts == [1, 1, 1, 1]
+    assert ask.batch_size == 8
+
+
+@pytest.mark.parametrize(
+    ("images", "questions", "copies"),
+    [("aab", [3], [3]), ("aabb", [4], [2]), ("abc", [3], [3]), ("aaab", [4], [4]), ("aaaabb", [4, 2], [1, 1])],
+)
+def test_a_batch_may_hold_several_images(
+    make_segmenter: Make, images: str, questions: list[int], copies: list[int]
+) -> None:
+    pictures = {name: np.full((8, 8, 3), 60 * grey, dtype=np.uint8) for grey, name in enumerate("abc", start=1)}
+    ask = make_segmenter()
+    results = ask.batch([pictures[name] for name in images], ["all"] * len(images), batch_size=4)
+    assert ask._answerer.model.batch_sizes == questions
+    assert ask._answerer.model.image_counts == copies
+    for name, result in zip(images, results, strict=True):
+        np.testing.assert_array_equal(result.image.rgb, pictures[name])
+        np.testing.assert_allclose(
+            result.probability, 1 / (1 + np.exp(-8 * (pictures[name][0, 0, 0] / 255 - 0.5))), 1e-5
+        )
+
+
+def test_where_phrases_share_nothing_of_a_large_model_they_run_one_by_one(
+    make_segmenter: Make, bright_square: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = make_segmenter(block_fusion="bi", fusion_from_block=0)
+    assert ask.batch_size == 8
+    monkeypatch.setattr(answering, "LARGE_MODEL", 0)
+    assert ask.batch_size == 1
+    assert make_segmenter(block_fusion="bi", fusion_from_block=2).batch_size == 8
+
+
+def test_what_was_asked_before_a_mistake_is_answered(make_segmenter: Make, bright_square: NDArray[np.uint8]) -> None:
+    questions: list[tuple[ImageSource, str]] = [(bright_square, "a"), (bright_square, "b"), ("no such file", "c")]
+    results = make_segmenter().stream(questions)
+    assert [next(results).phrase, next(results).phrase] == ["a", "b"]
+    with pytest.raises(UserError, match="no such image"):
+        next(results)
+
+
+def test_an_image_may_be_closed_once_the_next_question_is_asked_for(make_segmenter: Make, geotiff: Path) -> None:
+    def questions() -> Iterator[tuple[ImageSource, str]]:
+        for _ in range(2):
+            with PIL.Image.open(geotiff) as picture:
+                yield picture, "the square"
+
+    assert all(result.present for result in make_segmenter().stream(questions()))
+
+
+def test_the_masks_of_an_answer_are_joined_at_the_image_s_size(
+    make_segmenter: Make, bright_square: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logits = torch.full((2, 4, 4), -3.0)
+    logits[0, 0, 0] = logits[1, 3, 3] = 5.0
+    ask = make_segmenter()
+    monkeypatch.setattr(ask._answerer, "answer", lambda *_: [Answer(logits, present=True, score=0.25)])
+    result = ask(bright_square, "both")
+    one, other = (F.interpolate(layer[None, None], (80, 100), mode="bilinear")[0, 0] for layer in logits)
+    np.testing.assert_array_equal(result.mask, (one > 0) | (other > 0))
+    np.testing.assert_allclose(result.probability, torch.maximum(one, other).sigmoid())
+    assert (result.score, result.present) == (0.25, True)
 
 
 def test_several_phrases_about_one_file_read_it_once(
@@ -183,7 +258,7 @@ def test_too_little_memory_is_said_in_one_line(
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
     ask = make_segmenter()
-    monkeypatch.setattr(ask._model, "forward", exhausted)
+    monkeypatch.setattr(ask._answerer.model, "forward", exhausted)
     with pytest.raises(UserError, match="--batch-size"):
         ask(bright_square, "the square")
 

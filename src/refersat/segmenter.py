@@ -1,28 +1,30 @@
-"""Images and phrases to results: resize, run in batches, resize back, threshold."""
+"""Images and phrases to results: run in batches, resize to the image's pixels, threshold."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
 from refersat.device import LARGE_WEIGHTS, choose_device, choose_dtype
 from refersat.errors import UserError
 from refersat.imagery import Image, ImageSource, read_image
-from refersat.models.preprocess import preprocess
 from refersat.question import check_phrase, check_threshold
 from refersat.result import Result
 
 if TYPE_CHECKING:
-    from refersat.models.loading import LoadedModel
+    from refersat.models.answering import Answer
+    from refersat.models.loading import Loaded
+
+_Batch: TypeAlias = "list[tuple[Image, list[str]]]"
+"""Images with what is asked about each."""
 
 
 def load(name_or_folder: str | Path = "built-in", *, device: str = "auto", dtype: str = "auto") -> Segmenter:
@@ -49,7 +51,8 @@ def _is_large(name_or_folder: str | Path) -> bool:
 
     if isinstance(name_or_folder, str) and zoo.is_name(name_or_folder):
         return name_or_folder != zoo.BUILT_IN
-    files = (path for kind in ("*.safetensors", "*.bin") for path in Path(name_or_folder).glob(kind))
+    kinds = ("*.safetensors", "*.bin", "*/*.safetensors")
+    files = (path for kind in kinds for path in Path(name_or_folder).glob(kind))
     return sum(path.stat().st_size for path in files) > LARGE_WEIGHTS
 
 
@@ -57,33 +60,39 @@ class Segmenter:
     """A loaded model, ready for images and phrases.
 
     Args:
-        loaded: the model with its tokenizer and name.
+        loaded: the model with its name.
         device: where the model is.
         dtype: the number format it is in.
     """
 
-    def __init__(self, loaded: LoadedModel, *, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, loaded: Loaded, *, device: torch.device, dtype: torch.dtype) -> None:
         self.name = loaded.name
         self.device = device
-        self.dtype = dtype
-        self._model = loaded.model
-        self._tokenizer = loaded.tokenizer
-        self._config = loaded.model.config
+        self._answerer = loaded.answerer(device=device, dtype=dtype)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The number format in which the model computes."""
+        return self._answerer.dtype
 
     @property
     def threshold(self) -> float:
         """The probability above which a pixel is foreground when no other is asked for."""
-        return float(self._model.probability(torch.tensor(self._config.mask_threshold)))
+        return float(self._answerer.probability(torch.tensor(self._answerer.mask_threshold)))
 
     @property
     def parameters(self) -> int:
         """Number of the model's parameters."""
-        return sum(parameter.numel() for parameter in self._model.parameters())
+        return self._answerer.parameters
 
     @property
     def batch_size(self) -> int:
-        """Questions per forward pass when not told: batches gain nothing on a CPU."""
-        return 1 if self.device.type == "cpu" else 4
+        """Questions per forward pass when not told; on a CPU all about one image, as only those share work there."""
+        return self._answerer.phrases_at_once if self._one_image_at_a_time else 4
+
+    @property
+    def _one_image_at_a_time(self) -> bool:
+        return self.device.type == "cpu"
 
     def __call__(self, image: ImageSource, phrase: str, *, threshold: float | None = None) -> Result:
         """What one phrase names in one image.
@@ -126,29 +135,32 @@ class Segmenter:
         threshold: float | None = None,
         batch_size: int | None = None,
     ) -> Iterator[Result]:
-        """`batch` for any number of (image, phrase) pairs: only one batch of them is in memory at a time.
+        """`batch` for any number of (image, phrase) pairs: only one batch and the next image are in memory at a time.
 
-        Put the questions about one image side by side: it is then read once.
+        Put the questions about one image side by side: it is then read once, and what the model makes of it without a
+        phrase serves all that run together. `batch_size` questions do, whichever images they are about; when None,
+        those of one image on a CPU, and 4 elsewhere.
         """
         check_threshold(threshold)
-        size = self.batch_size if batch_size is None else batch_size
-        if size < 1:
-            raise UserError(f"the batch size is at least 1, not {size}")
-        ready = _read_in_turn(questions)
-        while chunk := list(islice(ready, size)):
-            yield from self._answer(chunk, threshold)
+        if batch_size is not None and batch_size < 1:
+            raise UserError(f"the batch size is at least 1, not {batch_size}")
+        one_image = batch_size is None and self._one_image_at_a_time
+        for batch in _batches(questions, batch_size or self.batch_size, one_image=one_image):
+            yield from self._results(batch, threshold)
 
-    def _answer(self, chunk: list[tuple[Image, str]], threshold: float | None) -> list[Result]:
+    def _results(self, batch: _Batch, threshold: float | None) -> list[Result]:
         began = time.perf_counter()
-        logits, presence = self._run(chunk)
-        answers = [self._to_pixels(one, image, threshold) for one, (image, _) in zip(logits, chunk, strict=True)]
-        seconds = (time.perf_counter() - began) / len(chunk)
+        questions = [(image, phrase) for image, phrases in batch for phrase in phrases]
+        answers = self._ask(batch)
+        masks = [
+            self._to_pixels(answer, image, threshold) for answer, (image, _) in zip(answers, questions, strict=True)
+        ]
+        seconds = (time.perf_counter() - began) / len(questions)
         results = []
-        for (mask, probability), score, (image, phrase) in zip(answers, presence, chunk, strict=True):
-            if self._config.presence == "object_score":
-                present = score >= self._config.presence_threshold and bool(mask.any())
-            else:
-                present = bool(mask.any())
+        for answer, (mask, probability), (image, phrase) in zip(answers, masks, questions, strict=True):
+            present = answer.present and bool(mask.any())
+            score = answer.score
+            if score is None:
                 score = float(probability[mask].mean()) if present else 0.0
             results.append(
                 Result(
@@ -165,32 +177,29 @@ class Segmenter:
         return results
 
     @torch.inference_mode()
-    def _run(self, chunk: list[tuple[Image, str]]) -> tuple[Tensor, list[float]]:
-        """Logits (B, S, S), float32 on the CPU, and the B probabilities of SAM 2's object score."""
-        pixels, union_pixels = preprocess([image.rgb for image, _ in chunk], self._config)
-        input_ids, attention_mask = self._tokenizer([phrase for _, phrase in chunk])
+    def _ask(self, batch: _Batch) -> list[Answer]:
+        images, phrases = [image.rgb for image, _ in batch], [phrases for _, phrases in batch]
         try:
-            output = self._model(
-                pixels.to(self.device, self.dtype),
-                union_pixels.to(self.device, self.dtype),
-                input_ids.to(self.device),
-                attention_mask.to(self.device),
-            )
+            return self._answerer.answer(images, phrases)
         except torch.OutOfMemoryError as error:
             raise UserError(
-                f"out of memory on {self.device} with {len(chunk)} at once: use a smaller --batch-size or --device cpu"
+                f"out of memory on {self.device} with {sum(map(len, phrases))} at once: use a smaller --batch-size or "
+                f"--device cpu"
             ) from error
-        return output.logits[:, 0].float().cpu(), output.presence_logits.float().sigmoid().tolist()
 
     @torch.inference_mode()
     def _to_pixels(
-        self, logits: Tensor, image: Image, threshold: float | None
+        self, answer: Answer, image: Image, threshold: float | None
     ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-        """Logits (S, S) to the mask and the probabilities (H, W); pixels without data are background."""
+        """The mask and the probabilities (H, W) of an answer; pixels without data are background."""
         size = (image.height, image.width)
-        native = F.interpolate(logits[None, None], size, mode="bilinear", align_corners=False)[0, 0]
-        probability = self._model.probability(native)
-        mask = native > self._config.mask_threshold if threshold is None else probability > threshold
+        # One after the other: at the image's own size, many instances would not fit into memory together.
+        native = reduce(
+            torch.maximum,
+            (F.interpolate(one[None, None], size, mode="bilinear", align_corners=False)[0, 0] for one in answer.logits),
+        )
+        probability = self._answerer.probability(native)
+        mask = native > self._answerer.mask_threshold if threshold is None else probability > threshold
         if image.valid is not None:
             valid = torch.from_numpy(image.valid)
             mask &= valid
@@ -198,11 +207,39 @@ class Segmenter:
         return mask.numpy(), probability.numpy()
 
 
+def _batches(questions: Iterable[tuple[ImageSource, str]], size: int, *, one_image: bool) -> Iterator[_Batch]:
+    """`size` questions together, or fewer: at the end, before a bad one, and between images when `one_image`."""
+    batch: _Batch = []
+    try:
+        for image, phrase in _read_in_turn(questions):
+            if batch and image is batch[-1][0]:
+                batch[-1][1].append(phrase)
+            else:
+                if batch and one_image:
+                    yield batch
+                    batch = []
+                batch.append((image, [phrase]))
+            if sum(len(phrases) for _, phrases in batch) == size:
+                yield batch
+                batch = []
+    except UserError:
+        if batch:  # what was asked before the mistake is answered before it is told
+            yield batch
+        raise
+    if batch:
+        yield batch
+
+
 def _read_in_turn(questions: Iterable[tuple[ImageSource, str]]) -> Iterator[tuple[Image, str]]:
+    """Images instead of their sources; neighbours with the same source get the same `Image`."""
     previous: tuple[ImageSource, Image] | None = None
     for source, phrase in questions:
         phrase = check_phrase(phrase)
-        same = previous is not None and (source is previous[0] or (isinstance(source, str) and source == previous[0]))
-        image = previous[1] if previous is not None and same else read_image(source)
-        previous = (source, image)
-        yield image, phrase
+        if previous is None or not _are_same(source, previous[0]):
+            previous = (source, read_image(source))
+        yield previous[1], phrase
+
+
+def _are_same(source: ImageSource, other: ImageSource) -> bool:
+    """Whether two sources are the same object, or the same path."""
+    return source is other or (isinstance(source, (str, Path)) and type(source) is type(other) and source == other)

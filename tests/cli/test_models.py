@@ -79,7 +79,7 @@ def test_info_verifies_digests(stored: Path, capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["info", "sam3"], "planned but not supported"),
+        (["info", "pslg-sam"], "planned but not supported"),
         (["info", "nothing"], "no model is called nothing"),
         (["fetch", "nothing"], "no model is called nothing"),
         (["fetch", "built-in"], "nothing to fetch"),

@@ -115,7 +115,7 @@ def test_a_name_wins_over_a_folder_of_that_name(
         ("", "not a model folder"),
         ("a\0b", "neither a folder"),
         ("pslg-sam", "planned but not supported"),
-        ("sam3", "planned but not supported"),
+        ("sam3", "refersat models fetch sam3"),
     ],
 )
 def test_wrong_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str) -> None:
@@ -194,7 +194,7 @@ DEFECTS: list[tuple[Callable[[Path], None], str]] = [
     (lambda folder: (folder / "config.json").unlink(), r"not a model folder: it has no config\.json"),
     (damage_config, r"cannot read .*config\.json"),
     (list_as_config, "must hold a JSON object"),
-    (other_type, r'model_type "bert"; refersat runs rs2sam2 .* and evf'),
+    (other_type, r'model_type "bert"; refersat runs rs2sam2 .*, evf .* and sam3 .*grounding-dino and sam2'),
     (impossible_size, r"config\.json describes no possible model: .*multiple of 32"),
     (text_as_size, r"config\.json describes no possible model"),
     (other_size, r"\d+ weights have another shape than its config\.json says: .*\[32, 64\] instead of \[16, 64\]"),

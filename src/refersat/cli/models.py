@@ -74,7 +74,7 @@ def info(
 
 @app.command()
 def fetch(name: Annotated[str, typer.Argument(help="A model's name.")]) -> None:
-    """Download a model, convert it and keep it for `--model NAME`."""
+    """Download a model and keep it for `--model NAME`: converted to our layout, or a peer's files as they are."""
     from rich.console import Console
 
     from refersat.models import hub
@@ -116,12 +116,12 @@ def _card(name: str) -> ModelCard:
 
 def _folder(name: str) -> Path | None:
     """Where the model is on this machine; None when it is not."""
-    from refersat.models import store, zoo
+    from refersat.models import peers, store, zoo
 
     folder = Path(name)
     if zoo.is_name(name):
         folder = zoo.built_in_folder() if name == zoo.BUILT_IN else store.model_folder(name)
-    return folder if (folder / "config.json").is_file() else None
+    return folder if (folder / "config.json").is_file() or peers.is_peer(folder) else None
 
 
 def _verify(name: str, folder: Path | None) -> None:
@@ -138,13 +138,14 @@ def _verify(name: str, folder: Path | None) -> None:
 
 def _lines(card: ModelCard, folder: Path | None) -> list[tuple[str, str]]:
     """Titles and texts of a card, in reading order."""
+    sources = [str(source) for source in (card.source, *card.parts.values()) if source] or ["comes with the package"]
     lines = [
         ("name", card.name),
         ("what it is", card.summary),
         ("licence", card.licence or "not known"),
         ("data", card.data),
         ("paper", card.paper),
-        ("source", str(card.source) if card.source else "comes with the package"),
+        *(("source", source) for source in sources),
         ("commit", card.revision),
         ("folder", str(folder) if folder else f"not here: refersat models fetch {card.name}"),
         ("published", _numbers(card.published)),

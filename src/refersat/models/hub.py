@@ -1,7 +1,7 @@
 """Fetch released weights, convert them to our layout, keep them with their digests.
 
 Our layout is that of Transformers' `save_pretrained` (config.json, model.safetensors) with sentencepiece.bpe.model,
-card.json and SHA256SUMS beside them.
+card.json and SHA256SUMS beside them. Peers are not converted: their files are kept as they are, with the latter two.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import posixpath
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from refersat.errors import UserError
-from refersat.models import store, zoo
+from refersat.models import peers, store, zoo
 from refersat.models.zoo import HubSource, ModelCard
 from refersat.text.tokenizer import TOKENIZER_FILE
 
@@ -22,6 +24,18 @@ Select = Callable[[Sequence[str]], list[str]]
 """From the names of all files of a repository to those that are needed."""
 
 _DESCRIPTIONS = ("config.json", TOKENIZER_FILE, "beit3.spm")
+_PEER_DESCRIPTIONS = (
+    "config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+)
 _WEIGHTS = (
     ("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"),
     ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin"),
@@ -42,7 +56,7 @@ Download = Callable[[str, str, Select], Snapshot]
 
 
 def fetch(name: str, *, download: Download | None = None, report: Callable[[str], None] = lambda step: None) -> Path:
-    """Download a model, convert it and keep it in the store, in place of an older copy.
+    """Download a model, convert it unless it is a peer, and keep it in the store, in place of an older copy.
 
     Args:
         name: a model of `zoo.names()` with a source.
@@ -56,10 +70,12 @@ def fetch(name: str, *, download: Download | None = None, report: Callable[[str]
         UserError: there is nothing to fetch, the network is away, or what came is not the model.
     """
     card = zoo.card(name)
+    download = download or from_hugging_face
+    if card.parts:
+        return _fetch_peer(card, download, report)
     source = card.source
     if source is None:
         raise UserError(f"{name} comes with the package: there is nothing to fetch")
-    download = download or from_hugging_face
     report(f"downloading {source}")
     try:
         snapshot = download(source.repository, source.revision, lambda files: select_files(files, source.folder))
@@ -70,6 +86,33 @@ def fetch(name: str, *, download: Download | None = None, report: Callable[[str]
     card = dataclasses.replace(card, revision=snapshot.commit)
     target = store.model_folder(name)
     convert(snapshot.folder / source.folder, target, card=card, tokenizer=tokenizer, overwrite=True)
+    return target
+
+
+def _fetch_peer(card: ModelCard, download: Download, report: Callable[[str], None]) -> Path:
+    """Download the parts of a peer and keep their files as they are."""
+    folders: dict[str, Path] = {}
+    pinned: dict[str, HubSource] = {}
+    for part, source in card.parts.items():
+        report(f"downloading {source}")
+        select = partial(select_files, folder=source.folder, descriptions=_PEER_DESCRIPTIONS)
+        try:
+            snapshot = download(source.repository, source.revision, select)
+        except UserError as error:
+            raise UserError(f"cannot fetch {card.name}: {error}; {_peer_by_hand(card)}") from error
+        folders[part] = snapshot.folder / source.folder
+        pinned[part] = dataclasses.replace(source, revision=snapshot.commit)
+    report("copying and computing sha256")
+    target = store.model_folder(card.name)
+    with store.replaced_at_once(target) as new:
+        for part, folder in folders.items():
+            (new / part).mkdir(exist_ok=True)
+            # A cache may hold more than was asked for now.
+            for name in select_files([file.name for file in folder.iterdir()], "", _PEER_DESCRIPTIONS):
+                shutil.copyfile(folder / name, new / part / name)
+        peers.check(new)
+        dataclasses.replace(card, parts=pinned, sha256=store.digests(new)).save(new)
+        store.write_sums(new)
     return target
 
 
@@ -96,11 +139,14 @@ def convert(
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    from refersat.models.loading import CONFIG_FILE, read_folder
+    from refersat.models.folder import CONFIG_FILE
+    from refersat.models.loading import read_folder
     from refersat.models.official import joined
 
     if target.exists() and not overwrite:
         raise UserError(f"{target} is already there: give a new folder")
+    if peers.is_peer(source):
+        raise UserError(f"{source} needs no conversion: it runs as it is, with --model {source}")
     read = read_folder(source, tokenizer=tokenizer)
     card = card or ModelCard.read(source) or ModelCard(name=target.name)
     # Mapped, not read: the writer walks through the files' pages.
@@ -119,8 +165,13 @@ def convert(
         store.write_sums(new)
 
 
-def select_files(files: Sequence[str], folder: str) -> list[str]:
+def select_files(files: Sequence[str], folder: str, descriptions: Sequence[str] = _DESCRIPTIONS) -> list[str]:
     """The files of a folder that make a model: description, tokenizer, and weights in one kind.
+
+    Args:
+        files: the names of all files of a repository.
+        folder: the folder to look into, "" for the repository itself.
+        descriptions: the names of all files that may be needed, but for the weights.
 
     Raises:
         UserError: there is no config.json or there are no weights.
@@ -132,12 +183,13 @@ def select_files(files: Sequence[str], folder: str) -> list[str]:
     if "config.json" not in inside or not weights:
         where = f"the folder {folder}" if folder else "it"
         raise UserError(f"{where} holds no model (no {'weights' if 'config.json' in inside else 'config.json'})")
-    return [inside[name] for name in sorted([*weights, *(name for name in _DESCRIPTIONS if name in inside)])]
+    return [inside[name] for name in sorted([*weights, *(name for name in descriptions if name in inside)])]
 
 
 def from_hugging_face(repository: str, revision: str, select: Select) -> Snapshot:
     """Download from Hugging Face, or take what its cache holds when HF_HUB_OFFLINE is set."""
     from huggingface_hub import HfApi, constants, snapshot_download
+    from huggingface_hub.errors import GatedRepoError
 
     try:
         if constants.HF_HUB_OFFLINE:
@@ -150,6 +202,10 @@ def from_hugging_face(repository: str, revision: str, select: Select) -> Snapsho
         return Snapshot(Path(folder), commit)
     except UserError:
         raise
+    except GatedRepoError as error:
+        raise UserError(
+            f"{repository} is gated: ask for access on its page on Hugging Face, then set HF_TOKEN to a token of yours"
+        ) from error
     except Exception as error:  # its HTTP library, whose errors come through, changes with its versions
         raise UserError(f"{repository} is out of reach ({' '.join(str(error).split())})") from error
 
@@ -167,4 +223,13 @@ def _by_hand(source: HubSource) -> str:
     return (
         "to carry it by hand, put config.json, the weights (*.safetensors, or *.bin, with their index) and "
         f"{TOKENIZER_FILE} of {source} into one folder and give that: --model FOLDER"
+    )
+
+
+def _peer_by_hand(card: ModelCard) -> str:
+    places = " and ".join(
+        f"{source} into {'/'.join(filter(None, ['FOLDER', part]))}" for part, source in card.parts.items()
+    )
+    return (
+        f"to carry it by hand, put all *.json, *.txt and *.safetensors files of {places}, and give that: --model FOLDER"
     )

@@ -10,13 +10,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
 from refersat.errors import UserError
-from refersat.models import store, zoo
+from refersat.models import peers, store, zoo
+from refersat.models.answering import Answerer, RS2Sam2Answerer
 from refersat.models.checkpoint import Checkpoint
+from refersat.models.folder import CONFIG_FILE, read_description
 from refersat.models.official import few, joined, plan_conversion
 from refersat.models.official_config import released_config
 from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model
@@ -26,7 +28,6 @@ from refersat.text.tokenizer import TOKENIZER_FILE, PhraseTokenizer
 if TYPE_CHECKING:
     from torch import Tensor
 
-CONFIG_FILE = "config.json"
 TOKENIZER_FILES = (TOKENIZER_FILE, "beit3.spm")
 """Names under which a folder may hold its SentencePiece model; the second is BEiT-3's own."""
 
@@ -37,9 +38,26 @@ _KEPT_FLOAT32 = "shared_embedding.positional_embedding"
 """Fourier frequencies of positions, multiplied by up to 2 pi: in half precision far positions would blur."""
 
 
+class Loaded(Protocol):
+    """A loaded model of any kind.
+
+    Attributes:
+        name: its name, or that of its folder.
+        card: what is known about it, if anything.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def card(self) -> ModelCard | None: ...  # noqa: D102
+
+    def answerer(self, *, device: torch.device, dtype: torch.dtype) -> Answerer:
+        """What answers with it; `device` and `dtype` say where and in which number format it was loaded."""
+
+
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model in evaluation mode with what belongs to it.
+    """A model of ours in evaluation mode with what belongs to it.
 
     Attributes:
         model: on its device, in its number format.
@@ -52,6 +70,29 @@ class LoadedModel:
     tokenizer: PhraseTokenizer
     name: str
     card: ModelCard | None
+
+    def answerer(self, *, device: torch.device, dtype: torch.dtype) -> Answerer:
+        """See `Loaded.answerer`."""
+        return RS2Sam2Answerer(self.model, self.tokenizer, device=device, dtype=dtype)
+
+
+@dataclass(frozen=True)
+class LoadedPeer:
+    """A peer, ready to answer.
+
+    Attributes:
+        peer: on its device, in its number format.
+        name: its name, or that of its folder.
+        card: what is known about it, if anything.
+    """
+
+    peer: Answerer
+    name: str
+    card: ModelCard | None
+
+    def answerer(self, *, device: torch.device, dtype: torch.dtype) -> Answerer:
+        """See `Loaded.answerer`; the peer knows both from when it was loaded."""
+        return self.peer
 
 
 @dataclass(frozen=True)
@@ -78,8 +119,8 @@ def load_model(
     *,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
-) -> LoadedModel:
-    """Load a model by its name or from a folder, ours or a released one.
+) -> Loaded:
+    """Load a model by its name or from a folder: ours, a released one, or a peer's.
 
     Args:
         name_or_folder: a name of `zoo.names()`, or a folder. A name wins over a folder of that name: write ./name then.
@@ -90,8 +131,10 @@ def load_model(
         UserError: no such name or folder, a model not fetched yet, or files that are missing, damaged or do not fit.
     """
     folder, name = _locate(name_or_folder)
-    read = read_folder(folder)
     card = ModelCard.read(folder)
+    if peers.is_peer(folder):
+        return LoadedPeer(peers.load(folder, device=torch.device(device), dtype=dtype), name, card)
+    read = read_folder(folder)
     return LoadedModel(build(read, device=device, dtype=dtype), read.tokenizer, name, card)
 
 
@@ -105,12 +148,12 @@ def read_folder(folder: Path, *, tokenizer: Path | None = None) -> ModelFolder:
     Raises:
         UserError: something is missing, damaged, or does not fit.
     """
-    description = _description(folder)
+    description = read_description(folder)
     model_type = description.get("model_type")
     if model_type not in (OWN_TYPE, RELEASED_TYPE):
         raise UserError(
-            f"{folder / CONFIG_FILE} says model_type {json.dumps(model_type)}; refersat runs {OWN_TYPE} (its own) "
-            f"and {RELEASED_TYPE} (released RS2-SAM 2 and EVF-SAM 2)"
+            f"{folder / CONFIG_FILE} says model_type {json.dumps(model_type)}; refersat runs {OWN_TYPE} (its own), "
+            f"{RELEASED_TYPE} (released RS2-SAM 2 and EVF-SAM 2) and {peers.KINDS}"
         )
     checkpoint = Checkpoint.find(folder)
     if model_type == RELEASED_TYPE:
@@ -211,19 +254,6 @@ def _locate(name_or_folder: str | Path) -> tuple[Path, str]:
     if folder.exists():
         raise UserError(f"{folder} is a file: give the folder that holds config.json and the weights")
     raise UserError(f"{name_or_folder} is neither a folder nor a model's name; the names are: {', '.join(zoo.names())}")
-
-
-def _description(folder: Path) -> Mapping[str, Any]:
-    path = folder / CONFIG_FILE
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{folder} is not a model folder: it has no {CONFIG_FILE}") from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path}: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} must hold a JSON object")
-    return content
 
 
 def _own_config(folder: Path, description: Mapping[str, Any]) -> RS2Sam2Config:

@@ -70,9 +70,9 @@ def sha256(file: Path) -> str:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """File name -> digest of every file of a folder, but for the list of digests itself."""
-    files = sorted(file for file in folder.iterdir() if file.is_file() and file.name != SUMS_FILE)
-    return {file.name: sha256(file) for file in files}
+    """File name -> digest of every file in a folder and below, but for the list of digests itself."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file != folder / SUMS_FILE)
+    return {file.relative_to(folder).as_posix(): sha256(file) for file in files}
 
 
 def write_sums(folder: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from refersat.errors import UserError
+from refersat.models.peers import DETECTOR_FOLDER, GROUNDED_SAM2, MASKS_FOLDER, SAM3
 
 BUILT_IN = "built-in"
 CARD_FILE = "card.json"
@@ -53,7 +54,9 @@ class ModelCard:
         data: what it was trained on, and that data's licence.
         paper: where it is described.
         source: where the weights come from; None when they ship with the package or were trained locally.
-        revision: the commit that was fetched; "" before that.
+        parts: of a peer, which is kept as it was released: subfolder -> where its files come from; "" is the folder
+            itself. Their revisions are the commits, once they are fetched.
+        revision: the commit of `source` that was fetched; "" before that.
         sha256: file name -> digest, of the files as they lie on this machine.
         published: numbers of its authors.
         measured: numbers of this package's `refersat evaluate`.
@@ -67,6 +70,7 @@ class ModelCard:
     data: str = ""
     paper: str = ""
     source: HubSource | None = None
+    parts: Mapping[str, HubSource] = field(default_factory=dict)
     revision: str = ""
     sha256: Mapping[str, str] = field(default_factory=dict)
     published: Numbers = field(default_factory=dict)
@@ -99,6 +103,7 @@ class ModelCard:
             values = {name: value for name, value in content.items() if name in known}
             if values.get("source") is not None:
                 values["source"] = HubSource(**values["source"])
+            values["parts"] = {name: HubSource(**part) for name, part in values.get("parts", {}).items()}
             return cls(**values | {"notes": tuple(values.get("notes", ()))})
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise UserError(f"{path} is not a model card: {' '.join(str(error).split())}") from error
@@ -106,6 +111,7 @@ class ModelCard:
 
 _CONFIDENCE = "The score comes from the mask's own confidence: the model never saw phrases that name nothing."
 _ABSENT = "It answers with a mask for phrases that name nothing in the image, too."
+_RANDOM_WEIGHTS = "Tested with small random weights in its format; nobody ran the released weights for this card."
 _NO_LICENCE = "The authors state no licence for these weights: ask them before any use beyond research."
 _RS2SAM2 = "Rong et al., RS2-SAM2, AAAI 2026, arXiv 2503.07266"
 
@@ -169,9 +175,42 @@ _FETCHED = (
             _ABSENT,
         ),
     ),
+    ModelCard(
+        name=GROUNDED_SAM2,
+        summary="Grounding DINO (Swin base) finds the best box for the phrase, SAM 2.1 (Hiera large) its mask: a peer.",
+        licence="Apache-2.0 (both)",
+        data="Grounding DINO: COCO, Objects365, GoldG, Cap4M, OpenImages, ODinW-35 and RefCOCO, as its authors list "
+        "them; SAM 2.1: mainly Meta's SA-1B and SA-V.",
+        paper="Liu et al., Grounding DINO, arXiv 2303.05499; Ravi et al., SAM 2, arXiv 2408.00714",
+        parts={
+            DETECTOR_FOLDER: HubSource(repository="IDEA-Research/grounding-dino-base"),
+            MASKS_FOLDER: HubSource(repository="facebook/sam2.1-hiera-large"),
+        },
+        notes=(
+            "Not trained for aerial images: a baseline that knows objects in general.",
+            "One box for each phrase: of a group that a phrase names, it finds one member.",
+            "The score is the best box's; from 0.25 on the target counts as there.",
+            "Both parts compute in float32, whatever --dtype says: half precision would move the boxes.",
+            _RANDOM_WEIGHTS,
+        ),
+    ),
+    ModelCard(
+        name=SAM3,
+        summary="SAM 3: every instance of what a noun phrase names, joined into one mask: a peer.",
+        licence="SAM License (Meta's own)",
+        data="Meta's SA-Co: images and videos with the names of things that are there, and of such that are not.",
+        paper="Carion et al., SAM 3, arXiv 2511.16719",
+        parts={"": HubSource(repository="facebook/sam3")},
+        notes=(
+            "Its weights are gated: ask for access on its page on Hugging Face, and set HF_TOKEN to fetch them.",
+            "Made for short noun phrases: it marks all instances; it was not trained to tell things of a kind apart.",
+            "The score is its presence head's; the target counts as there when an instance scores above 0.5.",
+            _RANDOM_WEIGHTS,
+        ),
+    ),
 )
 
-_PLANNED = ("built-in-pslg", "pslg-sam", "grounded-sam2", "sam3")
+_PLANNED = ("built-in-pslg", "pslg-sam")
 
 
 def names() -> list[str]:
