@@ -64,7 +64,9 @@ def predict(
     batch_size: Annotated[
         int | None,
         typer.Option(
-            metavar="N", help="Questions that the model answers at once; 1 on a CPU, else 4.", show_default=False
+            metavar="N",
+            help="Questions that the model answers at once; on a CPU up to 8 about one image, else 4.",
+            show_default=False,
         ),
     ] = None,
     bands: Annotated[

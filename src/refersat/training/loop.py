@@ -22,7 +22,8 @@ from refersat.data.samples import Sample
 from refersat.data.triplets import read_triplets
 from refersat.errors import UserError
 from refersat.evaluation.protocol import PROTOCOLS
-from refersat.evaluation.run import Evaluation, evaluate_samples
+from refersat.evaluation.rows import Evaluation
+from refersat.evaluation.run import evaluate_samples
 from refersat.models.loading import LoadedModel
 from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model
 from refersat.segmenter import Segmenter
