@@ -22,7 +22,8 @@ from refersat.data.samples import Sample
 from refersat.data.triplets import read_triplets
 from refersat.evaluation.protocol import PROTOCOLS
 from refersat.evaluation.report import metrics_of, presence_line, results_table
-from refersat.evaluation.run import Evaluation, evaluate_samples
+from refersat.evaluation.rows import Evaluation
+from refersat.evaluation.run import evaluate_samples
 from refersat.models.store import write_sums
 from refersat.models.zoo import BUILT_IN, ModelCard
 from refersat.training.recipe import Recipe
@@ -61,8 +62,9 @@ def main() -> None:
     threshold = round(float(np.percentile(present, arguments.lost)), 4)
     _set_threshold(threshold)
     evaluation = _evaluate(samples)
-    _print(evaluation, threshold)
-    _write_card(arguments, threshold, metrics_of(evaluation))
+    metrics = metrics_of(evaluation)
+    _print(metrics, threshold)
+    _write_card(arguments, threshold, metrics)
 
 
 def _set_threshold(threshold: float) -> None:
@@ -85,12 +87,12 @@ def _evaluate(samples: Sequence[Sample]) -> Evaluation:
         )
 
 
-def _print(evaluation: Evaluation, threshold: float) -> None:
+def _print(metrics: dict[str, Any], threshold: float) -> None:
     from rich.console import Console
 
     console = Console(width=140)
-    console.print(results_table(evaluation))
-    console.print(presence_line(evaluation))
+    console.print(results_table(metrics))
+    console.print(presence_line(metrics))
     console.print(f"presence threshold: {threshold}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,8 @@ def evaluate(words: dict[str, str], **more: str) -> int:
     return main(["evaluate", *(word for option in options.items() for word in option)])
 
 
-def metrics(tmp_path: Path) -> Any:
-    return json.loads((tmp_path / "out" / "metrics.json").read_text())
+def metrics(tmp_path: Path, out: str = "out") -> Any:
+    return json.loads((tmp_path / out / "metrics.json").read_text())
 
 
 def test_writes_metrics_and_samples(
@@ -96,8 +97,63 @@ def test_split_and_limit(words: dict[str, str], tmp_path: Path) -> None:
     found = metrics(tmp_path)
     assert (found["native"]["count"], found["presence"]["count_absent"]) == (1, 1)
     assert "480" not in found
-    assert evaluate(words, split="val", limit="1") == 0
-    assert metrics(tmp_path)["presence"]["count_absent"] == 0
+    assert evaluate(words, split="val", limit="1", out=str(tmp_path / "out2")) == 0
+    assert metrics(tmp_path, "out2")["presence"]["count_absent"] == 0
+
+
+def test_the_folder_of_another_evaluation_is_left_alone(
+    words: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(words, protocol="native") == 0
+    before = (tmp_path / "out" / "metrics.json").read_bytes()
+    assert evaluate(words, protocol="480") == 2
+    assert "differs from this one (--protocol): give another --out, or --overwrite" in capsys.readouterr().err
+    assert (tmp_path / "out" / "metrics.json").read_bytes() == before
+    assert (
+        main(["evaluate", *(word for option in words.items() for word in option), "--protocol", "480", "--overwrite"])
+        == 0
+    )
+    assert "native" not in metrics(tmp_path)
+
+
+def test_several_data_sets(words: dict[str, str], data_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(data_folder, tmp_path / "more")
+    assert (
+        main(["evaluate", *(w for option in words.items() for w in option), "--data", f"triplets:{tmp_path / 'more'}"])
+        == 0
+    )
+    native = metrics(tmp_path)["native"]
+    assert {name: part["count"] for name, part in native["by_dataset"].items()} == {"data": 2, "more": 2}
+    assert native["count"] == 4
+
+
+def test_comparing_two_evaluations(words: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, threshold in (("a", "0.999"), ("b", "0.5")):
+        assert evaluate(words, out=str(tmp_path / name), threshold=threshold) == 0
+    capsys.readouterr()
+    folders = [str(tmp_path / "a"), str(tmp_path / "b")]
+    assert main(["evaluate", "--compare", *folders, "--out", str(tmp_path / "both")]) == 0
+    out = capsys.readouterr().out
+    assert "won: 1" in out
+    assert "2 samples won, 0 lost" in out
+    comparison = json.loads((tmp_path / "both" / "compare.json").read_text())
+    assert (comparison["a"], comparison["b"], comparison["count"]) == ("a", "b", 2)
+    assert [flip["id"] for flip in comparison["flips"]] == ["1", "2"]
+    assert (tmp_path / "both" / "compare.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out", "x"], "give --data KIND:PATH"),
+        (["--data", "triplets:x"], "give --out FOLDER"),
+        (["--compare", "nowhere", "x"], "nowhere holds no finished evaluation"),
+        (["--compare", "nowhere", "x", "--data", "triplets:x"], "leave --data out"),
+    ],
+)
+def test_what_belongs_together(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", *arguments]) == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -106,7 +162,6 @@ def test_split_and_limit(words: dict[str, str], tmp_path: Path) -> None:
         ({"split": "train"}, "no split 'train'; it has test, val"),
         ({"protocol": "512"}, "unknown protocol '512'"),
         ({"data": "somewhere"}, "must be given as KIND:PATH"),
-        ({"data": "rrsisd:somewhere"}, "not supported in this version; convert to triplets"),
         ({"data": "zip:somewhere"}, "unknown kind of data 'zip'"),
         ({"data": "triplets:nowhere"}, "cannot read nowhere"),
         ({"threshold": "1.5"}, "threshold"),

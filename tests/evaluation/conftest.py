@@ -19,10 +19,15 @@ class RedSegmenter:
     dtype = torch.float32
     threshold = 0.5
     parameters = 0
+    batch_size = 2
+
+    def __init__(self):
+        self.asked = []
 
     def stream(self, questions, *, threshold=None, batch_size=None):
         for source, phrase in questions:
             image = read_image(source)
+            self.asked.append(phrase)
             probability = image.rgb[..., 0].astype(np.float32) / 255
             mask = probability > (self.threshold if threshold is None else threshold)
             score = float(probability.max())

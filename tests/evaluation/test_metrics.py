@@ -36,14 +36,6 @@ def test_equals_an_independent_count_over_all_pixels(pairs):
     assert result["count"] == len(pairs)
 
 
-@given(pairs=st.lists(MASKS, min_size=2, max_size=8), cut=st.integers(0, 8))
-@settings(deadline=None)
-def test_merged_parts_equal_the_whole(pairs, cut):
-    left, right = tally_of(pairs[:cut]), tally_of(pairs[cut:])
-    left.merge(right)
-    assert left.result() == pytest.approx(tally_of(pairs).result())
-
-
 def test_the_names_are_those_of_the_field():
     assert list(IouTally().result()) == ["mIoU", "oIoU", "Pr@0.5", "Pr@0.6", "Pr@0.7", "Pr@0.8", "Pr@0.9", "count"]
 
@@ -84,18 +76,18 @@ def test_size_classes(share, name):
 
 
 def test_groups_hold_their_own_samples_only():
-    tally, other = GroupedIouTally(), GroupedIouTally()
-    tally.add(1, 2, type="size", size=">8%")
-    other.add(1, 1, type="position", size="<0.5%")
-    other.add(0, 1, type=None, size="<0.5%")
-    tally.merge(other)
+    tally = GroupedIouTally()
+    tally.add(1, 2, {"by_type": "size", "by_size": ">8%", "by_category": "ship"})
+    tally.add(1, 1, {"by_type": "position", "by_size": "<0.5%", "by_category": "bridge"})
+    tally.add(0, 1, {"by_size": "<0.5%"})
     result = tally.result()
-    assert result["count"] == 3
-    assert {name: (group["count"], group["mIoU"]) for name, group in result["by_type"].items()} == {
-        "position": (1, 100),
-        "size": (1, 50),
+    assert (result["count"], result["mIoU"]) == (3, 50)
+    assert {
+        grouping: [(name, group["count"], group["mIoU"]) for name, group in result[grouping].items()]
+        for grouping in ("by_type", "by_size", "by_category")
+    } == {
+        "by_type": [("position", 1, 100), ("size", 1, 50)],
+        "by_size": [("<0.5%", 2, 50), (">8%", 1, 50)],
+        "by_category": [("bridge", 1, 100), ("ship", 1, 50)],
     }
-    assert [(name, group["count"], group["mIoU"]) for name, group in result["by_size"].items()] == [
-        ("<0.5%", 2, 50),
-        (">8%", 1, 50),
-    ]
+    assert "by_dataset" not in result

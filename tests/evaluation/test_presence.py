@@ -56,15 +56,6 @@ def test_measures_of_absence():
     )
 
 
-def test_merged_parts_equal_the_whole():
-    absent = [(0.1, 0.0, "a"), (0.8, 0.5, "b"), (0.2, 0.1, None), (0.4, 0.0, "b")]
-    whole, left, right = filled(absent), filled(absent[:2]), filled(absent[2:])
-    whole.add_present(0.5, 0.1)
-    right.add_present(0.5, 0.1)
-    left.merge(right)
-    assert left.result() == whole.result()
-
-
 def test_without_absent_phrases_there_is_nothing_to_tell():
     tally = PresenceTally()
     tally.add_present(0.5, 0.1)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from refersat.errors import UserError
-from refersat.evaluation.protocol import FIELD_480, FIELD_1024, NATIVE, PROTOCOLS, choose_protocols
+from refersat.evaluation.protocol import FIELD_480, FIELD_1024, NATIVE, PROTOCOLS, choose_protocols, logit
 from refersat.imagery import Image
 from refersat.result import Result
 
@@ -60,3 +60,10 @@ def test_prediction_of_the_size_itself_is_the_native_one(threshold):
 def test_an_answer_that_was_emptied_stays_empty():
     result = answer(np.ones((4, 4)), present=False)
     assert not FIELD_480.prediction(result, 0.5).any()
+
+
+def test_shared_logits_change_nothing():
+    result = answer(np.random.default_rng(0).random((90, 70)))
+    shared = logit(result.probability)
+    for protocol in PROTOCOLS.values():
+        assert np.array_equal(protocol.prediction(result, 0.5), protocol.prediction(result, 0.5, shared))

@@ -1,16 +1,24 @@
+"""From images, masks and a model's answers to the numbers."""
+
 import csv
 import io
-import json
 
 import numpy as np
 import pytest
-from rich.console import Console
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
+from refersat.data.samples import Sample
 from refersat.data.triplets import read_triplets
 from refersat.errors import UserError
 from refersat.evaluation.protocol import FIELD_480, NATIVE, choose_protocols
-from refersat.evaluation.report import metrics_of, per_sample_csv, presence_line, results_table, write_report
-from refersat.evaluation.run import evaluate_samples
+from refersat.evaluation.reading import Loaded, Question
+from refersat.evaluation.report import metrics_of, per_sample_csv
+from refersat.evaluation.rows import Evaluation
+from refersat.evaluation.run import evaluate_samples, measure, units_of
+from refersat.imagery import Image
+from refersat.result import Result
 
 
 def block(height, width, rows, columns, value=True):
@@ -43,7 +51,8 @@ def run(segmenter, folder, **options):
 
 def test_native_numbers(segmenter, folder):
     native = metrics_of(run(segmenter, folder))["native"]
-    by_type, by_size = native.pop("by_type"), native.pop("by_size")
+    by_type, by_size, by_category = (native.pop(f"by_{name}") for name in ("type", "size", "category"))
+    assert native.pop("intervals").keys() == native.keys() - {"count"}
     assert native == pytest.approx(
         {
             "mIoU": 50,
@@ -61,6 +70,55 @@ def test_native_numbers(segmenter, folder):
         "size": (2, 50),
     }
     assert {name: group["count"] for name, group in by_size.items()} == {"<0.5%": 1, "2-8%": 1, ">8%": 1}
+    assert {name: group["mIoU"] for name, group in by_category.items()} == {"ship": 100}
+
+
+PAIRS = st.tuples(st.integers(1, 7), st.integers(1, 7)).flatmap(
+    lambda shape: st.tuples(
+        arrays.arrays(np.float32, shape, elements=st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])),
+        st.none() | arrays.arrays(np.bool_, shape),
+        st.sampled_from(["ship", "bridge"]),
+        st.floats(0, 1, width=32),
+    )
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(cases=st.lists(PAIRS, min_size=1, max_size=8), threshold=st.sampled_from([0.25, 0.4, 0.5]))
+def test_every_number_equals_an_independent_count(cases, threshold):
+    """Random probabilities and truths through the whole of counting, against plain NumPy on the masks themselves."""
+    evaluation = Evaluation.empty([NATIVE])
+    ious, intersections, unions, empty, painted, kinds = [], 0, 0, [], [], []
+    for number, (probability, truth, category, score) in enumerate(cases):
+        image = Image(np.zeros((*probability.shape, 3), np.uint8))
+        mask = probability > threshold
+        result = Result(image, "x", "m", mask, probability, score, bool(mask.any()), 0.0)
+        sample = Sample(f"{number}", None, "x", None, category=category, image_id=f"{number}", absent=truth is None)
+        evaluation.rows.append(
+            measure(Loaded(Question(number, sample), image, truth, 0.0), result, [NATIVE], threshold)
+        )
+        if truth is None:
+            empty.append(mask.sum() == 0)
+            painted.append(mask.mean())
+            continue
+        both, either = np.logical_and(mask, truth).sum(), np.logical_or(mask, truth).sum()
+        ious.append(both / either if either else 0.0)
+        kinds.append(category)
+        intersections, unions = intersections + both, unions + either
+    metrics = metrics_of(evaluation)
+    native, presence = metrics["native"], metrics["presence"]
+    assert (native["count"], presence["count_absent"]) == (len(ious), len(empty))
+    if ious:
+        assert native["mIoU"] == pytest.approx(100 * np.mean(ious))
+        assert native["oIoU"] == pytest.approx(100 * intersections / unions if unions else 0.0)
+        for tenths in (5, 6, 7, 8, 9):
+            assert native[f"Pr@0.{tenths}"] == pytest.approx(100 * np.mean(np.array(ious) >= tenths / 10))
+        for kind in set(kinds):
+            mine = [value for value, of in zip(ious, kinds, strict=True) if of == kind]
+            assert native["by_category"][kind]["mIoU"] == pytest.approx(100 * np.mean(mine))
+    if empty:
+        assert presence["absent_accuracy"] == pytest.approx(100 * np.mean(empty))
+        assert presence["false_positive_area"] == pytest.approx(100 * np.mean(painted))
 
 
 def test_squares_count_their_own_pixels(segmenter, folder):
@@ -68,8 +126,9 @@ def test_squares_count_their_own_pixels(segmenter, folder):
     intersection, union = evaluation.rows[1].overlaps["480"]
     assert union >= 24 * 24  # one pixel of 20 is 24 of 480
     assert 0 < intersection <= 24 * 24
-    assert set(metrics_of(evaluation)) == {"native", "480", "1024", "presence"}
-    assert metrics_of(evaluation)["480"]["oIoU"] != metrics_of(evaluation)["native"]["oIoU"]
+    metrics = metrics_of(evaluation)
+    assert set(metrics) == {"native", "480", "1024", "presence"}
+    assert metrics["480"]["oIoU"] != metrics["native"]["oIoU"]
 
 
 def test_presence(segmenter, folder):
@@ -93,9 +152,11 @@ def test_merged_halves_equal_the_whole(segmenter, folder):
     protocols = choose_protocols(None)
     whole = evaluate_samples(segmenter, samples, protocols=protocols)
     left, right = (evaluate_samples(segmenter, part, protocols=protocols) for part in (samples[:2], samples[2:]))
-    left.merge(right)
-    assert metrics_of(left) == metrics_of(whole)
-    assert per_sample_csv(left) == per_sample_csv(whole)
+    total = Evaluation.empty(protocols)
+    total.merge(left)
+    total.merge(right)
+    assert total.tallies["native"].result() == whole.tallies["native"].result()
+    assert total.presence.result() == whole.presence.result()
     with pytest.raises(ValueError, match="different protocols"):
         left.merge(evaluate_samples(segmenter, samples[:1], protocols=(NATIVE,)))
 
@@ -114,6 +175,12 @@ def test_per_sample_lines_add_up_to_the_metrics(segmenter, folder):
         ratio = sum(int(t[f"intersection{suffix}"]) for t in targets) / sum(int(t[f"union{suffix}"]) for t in targets)
         assert 100 * ratio == pytest.approx(numbers[protocol]["oIoU"])
     assert (lines[1]["target_area"], lines[4]["predicted_area"], lines[1]["category"]) == ("1", "100", "ship")
+    assert (lines[0]["pixels"], lines[0]["image"], lines[0]["present"], lines[2]["present"]) == (
+        "200",
+        "0.png",
+        "1",
+        "0",
+    )
     assert float(lines[0]["present_score"]) == pytest.approx(230 / 255)
 
 
@@ -125,32 +192,44 @@ def test_one_protocol_fills_the_plain_columns(segmenter, folder):
     assert set(metrics_of(evaluation)) == {"480", "presence"}
 
 
-def test_report_files(segmenter, folder, tmp_path):
-    out = tmp_path / "out"
-    out.mkdir()
-    evaluation = run(segmenter, folder)
-    write_report(out, evaluation, {"run": {"dtype": "float32"}})
-    metrics = json.loads((out / "metrics.json").read_text())
-    assert metrics["native"]["mIoU"] == 50
-    assert metrics["run"] == {"dtype": "float32"}
-    assert (out / "per_sample.csv").read_text() == per_sample_csv(evaluation)
-    assert sorted(path.name for path in out.iterdir()) == ["metrics.json", "per_sample.csv"]
+def test_a_phrase_without_a_type_gets_one_from_its_words(segmenter, write_triplets):
+    folder = write_triplets(
+        [(block(9, 9, (0, 3), (0, 3), 200), block(9, 9, (0, 3), (0, 3)), {"sentence": "the leftmost ship"})]
+    )
+    assert run(segmenter, folder).rows[0].type == "extreme"
 
 
-def test_what_a_person_reads(segmenter, folder):
-    evaluation = run(segmenter, folder)
-    console = Console(width=140)
-    with console.capture() as capture:
-        console.print(results_table(evaluation))
-    text = capture.get()
-    assert [line.split()[:2] for line in text.splitlines() if line.startswith("native ")] == [["native", "50.00"]]
-    assert "native: size" in text
-    assert "phrases that name nothing (2): 50.00 % answered empty" in presence_line(evaluation)
-    targets_only = evaluate_samples(segmenter, read_triplets(folder).samples[:2], protocols=(NATIVE,))
-    assert presence_line(targets_only) is None
+def test_an_answer_that_the_model_withheld_is_marked(segmenter):
+    image = Image(np.zeros((2, 2, 3), np.uint8))
+    sample = Sample("a", None, "x", None, image_id="i")
+    truth = np.ones((2, 2), np.bool_)
+
+    def row(probability):
+        nothing = np.zeros((2, 2), np.bool_)
+        result = Result(image, "x", "m", nothing, np.full((2, 2), probability, np.float32), 0.1, False, 0.0)
+        return measure(Loaded(Question(0, sample), image, truth, 0.0), result, [NATIVE], 0.5)
+
+    assert row(0.8).withheld
+    assert not row(0.4).withheld
 
 
 def test_a_mask_of_another_size_is_explained(segmenter, write_triplets):
     folder = write_triplets([(block(10, 20, (0, 1), (0, 1), 255), block(10, 10, (0, 1), (0, 1)), {})])
     with pytest.raises(UserError, match="sample s0: the mask has 10x10 pixels, the image 20x10"):
         run(segmenter, folder)
+
+
+def test_units_keep_to_one_image_unless_a_batch_size_is_told(segmenter):
+    samples = [Sample(f"{k}", image, "x", None) for k, image in enumerate(["a", "a", "a", "b", "c", "c"])]
+    questions = [Question(k, sample) for k, sample in enumerate(samples)]
+
+    def sizes(batch_size):
+        return [[question.number for question in unit] for unit in units_of(questions, segmenter, batch_size)]
+
+    assert sizes(None) == [[0, 1], [2], [3], [4, 5]]  # the segmenter's own batch size is 2
+    assert sizes(4) == [[0, 1, 2, 3], [4, 5]]
+
+
+def test_where_the_time_went_adds_up(segmenter, folder):
+    rows = run(segmenter, folder).rows
+    assert all(row.seconds.model > 0 and row.seconds.scoring > 0 and row.seconds.background > 0 for row in rows)

@@ -1,20 +1,29 @@
-"""`refersat evaluate`: measures a model on a data set."""
+"""`refersat evaluate`: measures a model on data sets, or compares two finished measurements."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from refersat.errors import UserError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from refersat.evaluation.request import Request
 
 
 def evaluate(
-    data: Annotated[str, typer.Option(metavar="KIND:PATH", help="The data set, for example triplets:FOLDER.")],
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where metrics.json and per_sample.csv go.")],
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND:PATH", help="The data set, for example triplets:FOLDER. Repeatable: all together, and each."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where metrics.json, per_sample.csv and report.html go."),
+    ] = None,
     model: Annotated[str, typer.Option(metavar="NAME|FOLDER", help="Model name or folder.")] = "built-in",
     split: Annotated[
         str, typer.Option(metavar="NAME", help="Split of the data set; 'all' takes every sample.")
@@ -28,82 +37,93 @@ def evaluate(
         typer.Option(metavar="P", help="A pixel is foreground above this probability; the model's own by default."),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(metavar="N", help="Samples that the model answers at once; 1 on a CPU, else 4.")
+        int | None, typer.Option(metavar="N", min=1, help="Samples that the model answers at once; its own choice.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the first N samples.")] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the first N samples of each.")] = None,
+    workers: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Processes to work in, each with a model of its own.")
+    ] = 1,
+    save_masks: Annotated[
+        bool,
+        typer.Option("--save-masks", help="Keep every answer as FOLDER/masks/<line of per_sample.csv, from 0>.png."),
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start anew where --out holds another evaluation.")
+    ] = False,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where the model runs.")] = "auto",
     dtype: Annotated[str, typer.Option(metavar="auto|float32|bfloat16", help="Precision of the model.")] = "auto",
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(metavar="A B", help="Measure nothing: put two finished evaluations side by side."),
+    ] = None,
 ) -> None:
-    """Measure a model on a data set: mIoU, oIoU, Pr@t and presence, in metrics.json and per_sample.csv."""
-    from refersat.evaluation.protocol import choose_protocols
-    from refersat.data.sources import read_samples
-    from refersat.question import check_threshold
+    """Measure a model on a data set: mIoU, oIoU, Pr@t and presence, with intervals and a report to look at.
 
-    protocols = choose_protocols(protocol)
-    check_threshold(threshold)
-    data_set = read_samples(data, split=split)
-    samples = data_set.samples[:limit]
+    A run that was stopped goes on where it was when the same command is given again. Several devices, or processes of a
+    cluster: torchrun --nproc-per-node 2 -m refersat evaluate ...
 
-    import refersat
-    from refersat.evaluation.provenance import provenance_of
-    from refersat.evaluation.report import presence_line, results_table, write_report
-    from refersat.evaluation.run import evaluate_samples
-    from refersat.output import output_folder
+    --compare A B tests whether two evaluations of the same samples really differ, and lists what flipped.
+    """
+    if compare is not None:
+        if data is not None:
+            raise UserError("--compare reads two finished evaluations: leave --data out")
+        _compare(*compare, out)
+        return
+    if not data or out is None:
+        missing = "--data KIND:PATH" if not data else "--out FOLDER"
+        raise UserError(f"give {missing} (see `refersat evaluate --help`)")
 
-    with output_folder(out):
-        segmenter = refersat.load(model, device=device, dtype=dtype)
-        with _progress(f"{segmenter.name} on {data_set.name}", len(samples)) as on_sample:
-            evaluation = evaluate_samples(
-                segmenter,
-                samples,
-                protocols=protocols,
-                threshold=threshold,
-                batch_size=batch_size,
-                on_sample=on_sample,
-            )
-        provenance = provenance_of(
-            segmenter,
-            evaluation,
-            model=model,
-            protocols=protocols,
-            data=data,
-            data_set=data_set,
-            threshold=threshold,
-            batch_size=batch_size,
-            limit=limit,
-        )
-        written = write_report(out, evaluation, provenance)
+    from refersat.evaluation.request import Request
 
+    request = Request(
+        model=model,
+        data=tuple(data),
+        split=split,
+        protocol=protocol,
+        threshold=threshold,
+        batch_size=batch_size,
+        limit=limit,
+        device=device,
+        dtype=dtype,
+        save_masks=save_masks,
+    )
+    _measure(request, out, workers=workers, overwrite=overwrite)
+
+
+def _measure(request: Request, out: Path, *, workers: int, overwrite: bool) -> None:
     from rich.console import Console
 
+    from refersat.cli.progress import progress
+    from refersat.evaluation.folder import evaluate_into
+    from refersat.evaluation.report import presence_line, results_table, time_line
+
+    try:
+        finished = evaluate_into(out, request, bar=progress, workers=workers, overwrite=overwrite)
+    except KeyboardInterrupt:
+        typer.echo("what is done is kept: the same command goes on from here", err=True)
+        raise
+    if finished is None:  # another process tells
+        return
     console = Console()
-    console.print(results_table(evaluation))
-    if line := presence_line(evaluation):
+    console.print(results_table(finished.metrics))
+    if line := presence_line(finished.metrics):
         console.print(line)
-    console.print(*written, highlight=False, soft_wrap=True, markup=False)
+    console.print(time_line(finished.metrics["time"]), highlight=False)
+    console.print(*finished.files, highlight=False, soft_wrap=True, markup=False)
 
 
-@contextmanager
-def _progress(title: str, total: int) -> Iterator[Callable[[], None]]:
-    """A bar on stderr with the time that is left; call what it gives after each sample."""
+def _compare(a: Path, b: Path, out: Path | None) -> None:
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
 
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(title, total=total)
-        yield lambda: progress.advance(task)
+    from refersat.evaluation.compare import compare_runs
+    from refersat.evaluation.comparison_report import comparison_table, flips_table, summary_line, write_comparison
+
+    comparison = compare_runs(a, b)
+    files = () if out is None else write_comparison(out, comparison)
+    console = Console()
+    console.print(comparison_table(comparison))
+    if comparison.flips:
+        console.print(flips_table(comparison))
+    console.print(summary_line(comparison), highlight=False, markup=False)
+    if files:
+        console.print(*files, highlight=False, soft_wrap=True, markup=False)

@@ -1,12 +1,13 @@
 """The field's measures of referring segmentation (mIoU, oIoU, Pr@t), as counts that can be added up.
 
-Accumulators keep numbers only, never masks; `merge` adds what another process counted. Every share is in percent.
+Tallies keep numbers only, never masks. Every share is in percent. The exact rules stand in docs/reference/metrics.md.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PRECISION_THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
+GROUPINGS = ("by_dataset", "by_type", "by_size", "by_category")
 
 # Upper bounds of the target's share of the image; a share equal to a bound belongs to the next class.
 SIZE_CLASSES = ((0.005, "<0.5%"), (0.02, "0.5-2%"), (0.08, "2-8%"), (float("inf"), ">8%"))
@@ -61,14 +63,6 @@ class IouTally:
         for k, threshold in enumerate(PRECISION_THRESHOLDS):
             self.hits[k] += value >= threshold
 
-    def merge(self, other: IouTally) -> None:
-        """Add what another tally counted."""
-        self.count += other.count
-        self.iou_sum += other.iou_sum
-        self.intersection += other.intersection
-        self.union += other.union
-        self.hits = [a + b for a, b in zip(self.hits, other.hits, strict=True)]
-
     def result(self) -> dict[str, float | int | None]:
         """`mIoU`, `oIoU`, `Pr@0.5` ... `Pr@0.9` in percent (None without samples) and `count`."""
         values: dict[str, float | int | None] = {
@@ -83,37 +77,37 @@ class IouTally:
 
 @dataclass
 class GroupedIouTally:
-    """An `IouTally` of all samples, and one for each type of phrase and each size of target."""
+    """An `IouTally` of all samples, and one for each group of each grouping (by type of phrase, by size, ...)."""
 
     overall: IouTally = field(default_factory=IouTally)
-    by_type: dict[str, IouTally] = field(default_factory=dict)
-    by_size: dict[str, IouTally] = field(default_factory=dict)
+    groups: dict[str, dict[str, IouTally]] = field(default_factory=dict)
 
-    def add(self, intersection: int, union: int, *, type: str | None, size: str) -> None:
-        """Count one sample; `type` None keeps it out of `by_type`."""
+    def add(self, intersection: int, union: int, groups: Mapping[str, str]) -> None:
+        """Count one sample; `groups` says for each grouping of `GROUPINGS` which group it is in, if in any."""
         self.overall.add(intersection, union)
-        self.by_size.setdefault(size, IouTally()).add(intersection, union)
-        if type is not None:
-            self.by_type.setdefault(type, IouTally()).add(intersection, union)
+        for grouping, name in groups.items():
+            self.groups.setdefault(grouping, {}).setdefault(name, IouTally()).add(intersection, union)
 
-    def merge(self, other: GroupedIouTally) -> None:
-        """Add what another tally counted."""
-        self.overall.merge(other.overall)
-        for mine, theirs in ((self.by_type, other.by_type), (self.by_size, other.by_size)):
-            for name, tally in theirs.items():
-                mine.setdefault(name, IouTally()).merge(tally)
-
-    def classes(self) -> dict[str, dict[str, IouTally]]:
-        """The tallies "by_type", alphabetic, and "by_size", ascending."""
-        sizes = [name for _, name in SIZE_CLASSES if name in self.by_size]
+    def sorted_groups(self) -> dict[str, dict[str, IouTally]]:
+        """The tallies of every grouping that has groups: sizes ascending, data sets as met, the others alphabetic."""
         return {
-            "by_type": {name: self.by_type[name] for name in sorted(self.by_type)},
-            "by_size": {name: self.by_size[name] for name in sizes},
+            grouping: {name: members[name] for name in _in_order(grouping, members)}
+            for grouping in GROUPINGS
+            if (members := self.groups.get(grouping))
         }
 
-    def result(self) -> dict[str, object]:
-        """The overall numbers, then the same numbers for each class."""
+    def result(self) -> dict[str, Any]:
+        """The overall numbers, then those of each group, by grouping."""
         return {
             **self.overall.result(),
-            **{key: {name: tally.result() for name, tally in group.items()} for key, group in self.classes().items()},
+            **{
+                key: {name: tally.result() for name, tally in group.items()}
+                for key, group in self.sorted_groups().items()
+            },
         }
+
+
+def _in_order(grouping: str, names: Mapping[str, IouTally]) -> list[str]:
+    if grouping == "by_size":
+        return [name for _, name in SIZE_CLASSES if name in names]
+    return list(names) if grouping == "by_dataset" else sorted(names)

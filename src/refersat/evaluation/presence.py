@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -41,12 +42,6 @@ class AbsentTally:
         self.empty += painted_share == 0
         self.painted += painted_share
 
-    def merge(self, other: AbsentTally) -> None:
-        """Add what another tally counted."""
-        self.scores += other.scores
-        self.empty += other.empty
-        self.painted += other.painted
-
     def result(self, present_scores: Sequence[float]) -> dict[str, float | int | None]:
         """The measures of absence in percent, the AUROC against the scores of all phrases that name something."""
         area = auroc(present_scores, self.scores)
@@ -78,15 +73,7 @@ class PresenceTally:
         if type is not None:
             self.absent_by_type.setdefault(type, AbsentTally()).add(score, painted_share)
 
-    def merge(self, other: PresenceTally) -> None:
-        """Add what another tally counted."""
-        self.present_scores += other.present_scores
-        self.present_painted += other.present_painted
-        self.absent.merge(other.absent)
-        for name, tally in other.absent_by_type.items():
-            self.absent_by_type.setdefault(name, AbsentTally()).merge(tally)
-
-    def result(self) -> dict[str, object]:
+    def result(self) -> dict[str, Any]:
         """The measures of absence and `present_recall` in percent, counts, and those of absence again `by_type`."""
         return {
             **self.absent.result(self.present_scores),

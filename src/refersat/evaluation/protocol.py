@@ -47,11 +47,13 @@ class Protocol:
         square = Image.fromarray(mask).resize((self.size, self.size), Image.Resampling.NEAREST)
         return np.asarray(square, dtype=np.bool_)
 
-    def prediction(self, result: Result, threshold: float) -> NDArray[np.bool_]:
+    def prediction(
+        self, result: Result, threshold: float, logits: NDArray[np.float32] | None = None
+    ) -> NDArray[np.bool_]:
         """The predicted mask on the grid of this protocol.
 
         `threshold` is the probability above which `result.mask` is foreground. An answer whose mask was emptied because
-        the target is not there stays empty.
+        the target is not there stays empty. `logits` are those of `result.probability`, to share between protocols.
         """
         if self.size is None:
             return result.mask
@@ -59,8 +61,8 @@ class Protocol:
 
         if not result.mask.any():
             return np.zeros((self.size, self.size), dtype=np.bool_)
-        logits = resize_bilinear(logit(result.probability), self.size)
-        return logits > logit(np.asarray(threshold, dtype=np.float32))
+        resized = resize_bilinear(logit(result.probability) if logits is None else logits, self.size)
+        return resized > logit(np.asarray(threshold, dtype=np.float32))
 
 
 NATIVE = Protocol("native", None, "prediction resized to the image's own pixels, mask as it is")

@@ -3,57 +3,120 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from refersat import __version__
 from refersat.models import store, zoo
 from refersat.models.checkpoint import Checkpoint
+from refersat.models.folder import CONFIG_FILE
 
 if TYPE_CHECKING:
-    from refersat.data.samples import SampleSet
+    from collections.abc import Sequence
+
     from refersat.evaluation.protocol import Protocol
-    from refersat.evaluation.run import Evaluation
+    from refersat.evaluation.questions import QuestionList
     from refersat.segmenter import Segmenter
+
+_DESCRIPTIONS = {".json", ".txt", ".model", ".spm"}
+"""Suffixes of the files beside the weights that change what a model answers: configuration and tokenizer."""
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What is known of a loaded model.
+
+    Attributes:
+        name: its name, or that of its folder.
+        parameters: how many.
+        weights_sha256: file name -> digest, of every file that holds weights.
+        descriptions_sha256: the same of its configuration and tokenizer.
+        device, dtype: where and in which number format it runs.
+        batch_size: samples that it answers at once.
+        threshold: probability above which a pixel is foreground.
+    """
+
+    name: str
+    parameters: int
+    weights_sha256: Mapping[str, str]
+    descriptions_sha256: Mapping[str, str]
+    device: str
+    dtype: str
+    batch_size: int
+    threshold: float
+
+    @classmethod
+    def of(cls, segmenter: Segmenter, model: str, *, batch_size: int | None, threshold: float | None) -> ModelFacts:
+        """Of a segmenter loaded as `model`; `batch_size` and `threshold` are None where its own are taken.
+
+        Raises:
+            UserError: the model's folder holds no weights.
+        """
+        weights, descriptions = model_files(model_folder(model))
+        return cls(
+            name=segmenter.name,
+            parameters=segmenter.parameters,
+            weights_sha256=weights,
+            descriptions_sha256=descriptions,
+            device=str(segmenter.device),
+            dtype=str(segmenter.dtype).removeprefix("torch."),
+            batch_size=segmenter.batch_size if batch_size is None else batch_size,
+            threshold=segmenter.threshold if threshold is None else threshold,
+        )
+
+
+def pins(facts: ModelFacts, questions: QuestionList, protocols: Sequence[Protocol]) -> dict[str, Any]:
+    """Everything that the rows of an evaluation depend on, as plain values.
+
+    Not among it: the batch size and the number of processes, which change nothing.
+    """
+    return {
+        "refersat": __version__,
+        "model": [facts.weights_sha256, facts.descriptions_sha256],
+        "data": [
+            [name, data.split, data.fingerprint] for name, data in zip(questions.names, questions.sets, strict=True)
+        ],
+        "limit": questions.limit,
+        "protocols": [protocol.name for protocol in protocols],
+        "threshold": facts.threshold,
+        "device": facts.device.partition(":")[0],
+        "dtype": facts.dtype,
+    }
 
 
 def provenance_of(
-    segmenter: Segmenter,
-    evaluation: Evaluation,
-    *,
-    model: str,
-    protocols: Sequence[Protocol],
-    data: str,
-    data_set: SampleSet,
-    threshold: float | None,
-    batch_size: int | None,
-    limit: int | None,
-) -> dict[str, object]:
-    """What `metrics.json` records beside the numbers; `model` and `data` as they were asked for.
-
-    `threshold`, `batch_size` and `limit` are None where the model's own, the device's own, or no limit was taken.
-    """
+    facts: ModelFacts, questions: QuestionList, protocols: Sequence[Protocol], *, processes: int
+) -> dict[str, Any]:
+    """What `metrics.json` records beside the numbers."""
+    first = questions.sets[0]
     return {
-        "model": {
-            "name": segmenter.name,
-            "parameters": segmenter.parameters,
-            "weights_sha256": weights_sha256(model_folder(model)),
-        },
+        "model": {"name": facts.name, "parameters": facts.parameters, "weights_sha256": dict(facts.weights_sha256)},
         "data": {
-            "source": data,
-            "split": data_set.split,
-            "samples": len(data_set.samples),
-            "limit": limit,
-            "fingerprint": data_set.fingerprint,
+            "source": ", ".join(questions.sources),
+            "split": first.split,
+            "samples": sum(len(data.samples) for data in questions.sets),
+            "limit": questions.limit,
+            "fingerprint": questions.fingerprint,
+            "sets": [
+                {
+                    "name": name,
+                    "source": source,
+                    "split": data.split,
+                    "samples": len(data.samples),
+                    "fingerprint": data.fingerprint,
+                }
+                for name, source, data in zip(questions.names, questions.sources, questions.sets, strict=True)
+            ],
         },
         "run": {
             "refersat": __version__,
-            "device": str(segmenter.device),
-            "dtype": str(segmenter.dtype).removeprefix("torch."),
-            "batch_size": segmenter.batch_size if batch_size is None else batch_size,
-            "threshold": segmenter.threshold if threshold is None else threshold,
-            "seconds_per_sample": evaluation.model_seconds / len(evaluation.rows) if evaluation.rows else None,
+            "device": facts.device,
+            "dtype": facts.dtype,
+            "batch_size": facts.batch_size,
+            "processes": processes,
+            "threshold": facts.threshold,
             "machine": f"{platform.system()} {platform.machine()}",
         },
         "protocols": {protocol.name: protocol.definition for protocol in protocols},
@@ -67,11 +130,22 @@ def model_folder(model: str) -> Path:
     return zoo.built_in_folder() if model == zoo.BUILT_IN else store.model_folder(model)
 
 
-def weights_sha256(folder: Path) -> Mapping[str, str]:
-    """File name -> sha256 of the file, of every file that holds weights.
+def model_files(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """File name -> sha256: of the files that hold weights, and of those that describe model and tokenizer.
+
+    A model of several parts has one subfolder for each.
 
     Raises:
         UserError: the folder holds no weights.
     """
-    files = {entry.file for entry in Checkpoint.find(folder).entries.values()}
-    return {file.name: store.sha256(file) for file in sorted(files)}
+    parts = sorted(path.parent for path in folder.glob(f"*/{CONFIG_FILE}"))
+    if not parts or (folder / CONFIG_FILE).is_file():
+        parts = [folder]
+    weights = {entry.file for part in parts for entry in Checkpoint.find(part).entries.values()}
+    beside = {file for part in parts for file in part.iterdir() if file.suffix in _DESCRIPTIONS} - weights
+    descriptions = {file for file in beside if file.is_file() and file.name != zoo.CARD_FILE}
+
+    def digests(files: set[Path]) -> dict[str, str]:
+        return {file.relative_to(folder).as_posix(): store.sha256(file) for file in sorted(files)}
+
+    return digests(weights), digests(descriptions)

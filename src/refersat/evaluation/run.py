@@ -1,16 +1,21 @@
-"""Runs a segmenter over samples, and counts: every protocol from one run of the model."""
+"""Asks a segmenter about samples and counts what it answers: every protocol from one run of the model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from refersat.errors import UserError
-from refersat.evaluation.metrics import GroupedIouTally, overlap, size_class
-from refersat.evaluation.presence import PresenceTally
+from refersat.evaluation.curves import histogram
+from refersat.evaluation.metrics import overlap
+from refersat.evaluation.protocol import logit
+from refersat.evaluation.reading import Loaded, Question, read_ahead
+from refersat.evaluation.rows import Evaluation, SampleRow, Seconds
+from refersat.text.phrase_type import classify
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,55 +26,13 @@ if TYPE_CHECKING:
     from refersat.segmenter import Segmenter
 
 
-@dataclass(frozen=True)
-class SampleRow:
-    """What is kept of one sample: `overlaps` gives (intersection, union) by protocol, and is empty without a target."""
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What the model said about one sample, and the counts of it; `truth` is None where the phrase names nothing."""
 
-    id: str
-    phrase: str
-    type: str | None
-    category: str | None
-    score: float
-    target_area: int
-    predicted_area: int
-    overlaps: dict[str, tuple[int, int]]
-
-
-@dataclass
-class Evaluation:
-    """The counts of one run, by protocol; `merge` adds those of another process over other samples."""
-
-    tallies: dict[str, GroupedIouTally]
-    presence: PresenceTally = field(default_factory=PresenceTally)
-    rows: list[SampleRow] = field(default_factory=list)
-    model_seconds: float = 0.0
-
-    @classmethod
-    def empty(cls, protocols: Sequence[Protocol]) -> Evaluation:
-        """An evaluation that has counted nothing yet."""
-        return cls({protocol.name: GroupedIouTally() for protocol in protocols})
-
-    def add(self, row: SampleRow, *, pixels: int) -> None:
-        """Count one sample whose image has that many pixels."""
-        self.rows.append(row)
-        painted = row.predicted_area / pixels
-        if not row.overlaps:
-            self.presence.add_absent(row.score, painted, type=row.type)
-            return
-        self.presence.add_present(row.score, painted)
-        size = size_class(row.target_area / pixels)
-        for name, (intersection, union) in row.overlaps.items():
-            self.tallies[name].add(intersection, union, type=row.type, size=size)
-
-    def merge(self, other: Evaluation) -> None:
-        """Add what another run counted, under the same protocols."""
-        if self.tallies.keys() != other.tallies.keys():
-            raise ValueError(f"different protocols: {list(self.tallies)} and {list(other.tallies)}")
-        for name, tally in other.tallies.items():
-            self.tallies[name].merge(tally)
-        self.presence.merge(other.presence)
-        self.rows += other.rows
-        self.model_seconds += other.model_seconds
+    row: SampleRow
+    result: Result
+    truth: NDArray[np.bool_] | None
 
 
 def evaluate_samples(
@@ -81,7 +44,7 @@ def evaluate_samples(
     batch_size: int | None = None,
     on_sample: Callable[[], None] = lambda: None,
 ) -> Evaluation:
-    """Ask the segmenter for every sample and compare with the truth.
+    """Ask the segmenter for every sample and compare with the truth, in memory.
 
     `threshold` is the probability above which a pixel is foreground, None for the model's own. `on_sample` is called
     after each sample.
@@ -90,39 +53,94 @@ def evaluate_samples(
         UserError: an image or mask cannot be read, or they are of different sizes.
     """
     evaluation = Evaluation.empty(protocols)
-    cut = segmenter.threshold if threshold is None else threshold
-    questions = ((str(sample.image), sample.phrase) for sample in samples)  # as text: equal neighbours are read once
-    results = segmenter.stream(questions, threshold=threshold, batch_size=batch_size)
-    for sample, result in zip(samples, results, strict=True):
-        evaluation.add(_measure(sample, result, protocols, cut), pixels=result.mask.size)
-        evaluation.model_seconds += result.seconds
+    questions = [Question(number, sample) for number, sample in enumerate(samples)]
+    units = units_of(questions, segmenter, batch_size)
+    for answer in answers(segmenter, units, protocols=protocols, threshold=threshold, batch_size=batch_size):
+        evaluation.rows.append(answer.row)
         on_sample()
     return evaluation
 
 
-def _measure(sample: Sample, result: Result, protocols: Sequence[Protocol], threshold: float) -> SampleRow:
-    truth = None if sample.load_mask is None else _truth_of(sample, result.mask.shape)
+def units_of(questions: Sequence[Question], segmenter: Segmenter, batch_size: int | None) -> list[list[Question]]:
+    """The questions in the groups in which the model answers them together, whoever answers and whatever came before.
+
+    A unit is one batch: as many questions as the batch size says; on a CPU that was told none, of one image only.
+    """
+    size = segmenter.batch_size if batch_size is None else batch_size
+    one_image = batch_size is None and segmenter.device.type == "cpu"
+    units: list[list[Question]] = []
+    for question in questions:
+        last = units[-1] if units else []
+        if last and len(last) < size and not (one_image and last[-1].sample.image != question.sample.image):
+            last.append(question)
+        else:
+            units.append([question])
+    return units
+
+
+def answers(
+    segmenter: Segmenter,
+    units: Sequence[Sequence[Question]],
+    *,
+    protocols: Sequence[Protocol],
+    threshold: float | None = None,
+    batch_size: int | None = None,
+) -> Iterator[Answer]:
+    """The answers to all questions, in their order; each unit of `units_of` is a stream of its own for the segmenter.
+
+    Raises:
+        UserError: see `evaluate_samples`.
+    """
+    cut = segmenter.threshold if threshold is None else threshold
+    ahead = 1 + max((len(unit) for unit in units), default=0)
+    with closing(read_ahead((question for unit in units for question in unit), ahead=ahead)) as loaded:
+        for unit in units:
+            began = time.perf_counter()
+            items = [next(loaded) for _ in unit]
+            asked = time.perf_counter()
+            loading = (asked - began) / len(unit)
+            questions = [(item.image, item.question.sample.phrase) for item in items]
+            results = segmenter.stream(questions, threshold=threshold, batch_size=batch_size)
+            for item in items:
+                result = next(results)
+                answered = time.perf_counter()
+                row = measure(item, result, protocols, cut)
+                seconds = Seconds(
+                    loading=loading,
+                    # The first answer of a batch takes the time of the whole batch: only sums make sense.
+                    model=answered - asked,
+                    scoring=time.perf_counter() - answered,
+                    background=item.seconds,
+                )
+                yield Answer(replace(row, seconds=seconds), result, item.truth)
+                asked = time.perf_counter()
+
+
+def measure(item: Loaded, result: Result, protocols: Sequence[Protocol], threshold: float) -> SampleRow:
+    """Count one answer; `threshold` is the probability above which the pixels of `result.mask` are foreground."""
+    sample, truth = item.question.sample, item.truth
     overlaps = {}
     if truth is not None:
-        overlaps = {p.name: overlap(p.prediction(result, threshold), p.truth(truth)) for p in protocols}
+        logits = logit(result.probability) if any(protocol.size is not None for protocol in protocols) else None
+        overlaps = {
+            protocol.name: overlap(protocol.prediction(result, threshold, logits), protocol.truth(truth))
+            for protocol in protocols
+        }
+    painted = int(np.count_nonzero(result.mask))
     return SampleRow(
+        number=item.question.number,
         id=sample.id,
+        dataset=item.question.dataset,
+        image=sample.image_id or sample.image.name,
         phrase=sample.phrase,
-        type=sample.type,
+        type=sample.type or classify(sample.phrase),
         category=sample.category,
         score=float(result.score),
+        present=bool(result.present),
+        withheld=painted == 0 and bool((result.probability > threshold).any()),
+        pixels=result.mask.size,
         target_area=0 if truth is None else int(np.count_nonzero(truth)),
-        predicted_area=int(np.count_nonzero(result.mask)),
+        predicted_area=painted,
         overlaps=overlaps,
+        histogram=None if truth is None else histogram(result.probability, truth),
     )
-
-
-def _truth_of(sample: Sample, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    assert sample.load_mask is not None
-    truth = sample.load_mask()
-    if truth.shape != shape:
-        raise UserError(
-            f"sample {sample.id}: the mask has {truth.shape[1]}x{truth.shape[0]} pixels, "
-            f"the image {shape[1]}x{shape[0]}; they must be the same"
-        )
-    return truth

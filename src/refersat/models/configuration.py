@@ -173,9 +173,9 @@ class RS2Sam2Config(PreTrainedConfig):
 
     @classmethod
     def built_in(cls) -> RS2Sam2Config:
-        """The compact model that ships with the package: same architecture, trained from scratch, 384 px."""
+        """The compact model that ships with the package: same architecture, trained from scratch, 448 px."""
         return cls(
-            image_size=384,
+            image_size=448,
             hidden_size=160,
             union_image_size=160,
             union_width=192,
