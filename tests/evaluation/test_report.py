@@ -38,7 +38,8 @@ def test_the_table(evaluation):
         console.print(results_table(metrics_of(evaluation)))
     lines = capture.get().splitlines()
     assert next(line for line in lines if line.startswith("480 ")).split()[:4] == ["480", "25.00", "0.0-50.0", "25.00"]
-    assert any(line.startswith("480, by type") for line in lines)
+    assert any(line.startswith("by type") for line in lines)
+    assert lines[-1].strip() == "groups under protocol 480"
     assert next(line for line in lines if "[size]" in line).split()[1:3] == ["0.00", "-"]
     assert not any("by category" in line for line in lines)  # a single one says nothing
 

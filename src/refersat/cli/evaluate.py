@@ -10,7 +10,11 @@ import typer
 from refersat.errors import UserError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from refersat.evaluation.request import Request
+
+_FILE_WIDTH = 120  # where no terminal says how wide it is
 
 
 def evaluate(
@@ -91,8 +95,6 @@ def evaluate(
 
 
 def _measure(request: Request, out: Path, *, workers: int, overwrite: bool) -> None:
-    from rich.console import Console
-
     from refersat.cli.progress import progress
     from refersat.evaluation.folder import evaluate_into
     from refersat.evaluation.report import presence_line, results_table, time_line
@@ -104,7 +106,7 @@ def _measure(request: Request, out: Path, *, workers: int, overwrite: bool) -> N
         raise
     if finished is None:  # another process tells
         return
-    console = Console()
+    console = _console()
     console.print(results_table(finished.metrics))
     if line := presence_line(finished.metrics):
         console.print(line)
@@ -113,17 +115,22 @@ def _measure(request: Request, out: Path, *, workers: int, overwrite: bool) -> N
 
 
 def _compare(a: Path, b: Path, out: Path | None) -> None:
-    from rich.console import Console
-
     from refersat.evaluation.compare import compare_runs
     from refersat.evaluation.comparison_report import comparison_table, flips_table, summary_line, write_comparison
 
     comparison = compare_runs(a, b)
     files = () if out is None else write_comparison(out, comparison)
-    console = Console()
+    console = _console()
     console.print(comparison_table(comparison))
     if comparison.flips:
         console.print(flips_table(comparison))
     console.print(summary_line(comparison), highlight=False, markup=False)
     if files:
         console.print(*files, highlight=False, soft_wrap=True, markup=False)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=_FILE_WIDTH)

@@ -145,7 +145,7 @@ def results_table(metrics: Mapping[str, Any]) -> Table:
     from rich.table import Table
 
     protocols = [name for name in metrics if name in PROTOCOLS]
-    table = Table("protocol", box=None, pad_edge=False, header_style="bold")
+    table = Table("protocol", caption_justify="left", box=None, pad_edge=False, header_style="bold")
     for measure in ("mIoU", f"{LEVEL} %", *MEASURES[1:], "count"):
         table.add_column(measure, justify="right", no_wrap=True)
     for name in protocols:
@@ -154,7 +154,8 @@ def results_table(metrics: Mapping[str, Any]) -> Table:
         members = metrics[protocols[0]].get(grouping, {})
         if len(members) > 1:
             table.add_section()
-            table.add_row(f"{protocols[0]}, {grouping.replace('_', ' ')}")
+            table.add_row(grouping.replace("_", " "))
+            table.caption = f"groups under protocol {protocols[0]}"
             for name, numbers in members.items():
                 _add_row(table, f"  {name}", numbers)
     return table
