@@ -141,7 +141,9 @@ def test_the_first_block_of_a_stage_has_the_window_before() -> None:
 
 def test_the_fusion_sees_the_attention_before_it_is_added() -> None:
     """Which a fusion that returns zeros shows: nothing of the attention is left, the shortcut is."""
-    made = FusedBlock(trunk_config(), stage=0, block=0, index=0, text_width=TEXT_WIDTH, fusion="bi", adapter=False)
+    made = FusedBlock(
+        trunk_config(), stage=0, block=0, index=0, text_width=TEXT_WIDTH, fusion="bi", adapter=False, convolutions=0
+    )
     features, text = torch.randn(1, 8, 8, 16), torch.randn(1, 3, TEXT_WIDTH)
     assert made.fusion is not None
     seen = []
