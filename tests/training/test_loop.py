@@ -324,3 +324,17 @@ def test_two_processes_train_one_model(recipe_file: Path, tmp_path: Path) -> Non
     validation = log_of(out)[-1]["validation"]
     assert validation["count"] + validation["presence"]["count_absent"] == 4  # shared, and counted together
     assert refersat.load(out / "model", device="cpu").parameters > 0
+
+
+def test_runs_of_both_precisions_in_one_process(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    stages = [{"steps": 2, "image_size": 32, "batch_size": 2}]
+    losses = {}
+    for kind, precision in (("adamw", "float32"), ("muon", "bfloat16"), ("muon", "float32")):
+        options = {"kind": kind, "precision": precision, "warm_up": 2, "learning_rate": 2e-3}
+        train(make_recipe(stages=stages, optimizer=options), tmp_path / (kind + precision))
+        losses[kind, precision] = [loss for _, loss in losses_of(tmp_path / (kind + precision))]
+    first, half, whole = losses.values()
+    assert half[0] != whole[0]
+    assert half[0] == pytest.approx(whole[0], rel=0.02)
+    assert first[0] == whole[0]
+    assert first[1] != whole[1]

@@ -73,7 +73,8 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, report: Report = l
     with accelerator.main_process_first():
         tokenizer = _tokenizer(recipe, config, folder.tokenizer, new=main and not resume)
     config.vocab_size = tokenizer.vocab_size
-    if recipe.optimizer.precision == "bfloat16" and accelerator.device.type == "cpu":
+    half = recipe.optimizer.precision == "bfloat16"
+    if half and accelerator.device.type == "cpu":
         # PyTorch's fused attention has no fast bfloat16 kernel for CPUs; plain products are four times as fast.
         config._attn_implementation = "eager"
     torch.manual_seed(recipe.seed)
@@ -96,7 +97,9 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, report: Report = l
             stage, rate = recipe.stage_at(step), learning_rate(step, recipe.steps, recipe.optimizer)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            loss, terms = prepared(batch.to(accelerator.device))
+            # Not left to accelerate, whose precision is one for the whole life of a process.
+            with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=half):
+                loss, terms = prepared(batch.to(accelerator.device))
             accelerator.backward(loss)
             accelerator.clip_grad_norm_(trainee.parameters(), recipe.optimizer.clip)
             optimizer.step()
@@ -151,10 +154,7 @@ def _optimizer(trainee: Trainee, options: OptimizerOptions) -> torch.optim.Optim
 def _accelerator(recipe: Recipe) -> Accelerator:
     # A stage without phrases leaves parameters without gradient.
     idle = any(not stage.phrases_per_view for stage in recipe.stages)
-    return Accelerator(
-        mixed_precision="bf16" if recipe.optimizer.precision == "bfloat16" else "no",
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=idle)],
-    )
+    return Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=idle)])
 
 
 def _check_sharing(recipe: Recipe, processes: int) -> None:
