@@ -154,7 +154,11 @@ def _optimizer(trainee: Trainee, options: OptimizerOptions) -> torch.optim.Optim
 def _accelerator(recipe: Recipe) -> Accelerator:
     # A stage without phrases leaves parameters without gradient.
     idle = any(not stage.phrases_per_view for stage in recipe.stages)
-    return Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=idle)])
+    # Without being told, accelerate takes several processes on a machine without accelerator for single ones.
+    return Accelerator(
+        cpu=not torch.accelerator.is_available(),
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=idle)],
+    )
 
 
 def _check_sharing(recipe: Recipe, processes: int) -> None:
