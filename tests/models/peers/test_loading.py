@@ -22,17 +22,6 @@ from refersat.models.zoo import ModelCard
 Copy = Callable[[Path], Path]
 
 
-@pytest.fixture
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Any attempt to open a connection or to look up a host fails the test."""
-
-    def refuse(*_: Any, **__: Any) -> None:
-        raise AssertionError("the network was touched")
-
-    monkeypatch.setattr("socket.socket.connect", refuse)
-    monkeypatch.setattr("socket.getaddrinfo", refuse)
-
-
 @pytest.mark.usefixtures("no_network")
 @pytest.mark.parametrize("source", ["sam3_source", "sam3_video_source", "grounded_source"])
 def test_folders_load_offline_and_quietly(
