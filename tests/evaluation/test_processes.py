@@ -18,6 +18,7 @@ from PIL import Image
 
 from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model
 from refersat.text.tokenizer import train_tokenizer
+from tests.models.tiny_rs2sam2 import TINY
 
 pytestmark = pytest.mark.slow
 
@@ -29,24 +30,7 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a tiny model of random weights, random images of many sizes, and one finished evaluation."""
     place = tmp_path_factory.mktemp("processes")
-    config = RS2Sam2Config(
-        image_size=64,
-        hidden_size=32,
-        union_image_size=32,
-        union_width=64,
-        union_layers=2,
-        union_heads=1,
-        union_feed_forward=32,
-        vocab_size=80,
-        text_positions=40,
-        max_text_length=12,
-        trunk_widths=[16, 32, 64, 128],
-        trunk_depths=[1, 2, 7, 2],
-        trunk_heads=[1, 2, 4, 8],
-        trunk_windows=[8, 4, 14, 7],
-        trunk_global_blocks=[5, 7, 9],
-        decoder_feed_forward=48,
-    )
+    config = RS2Sam2Config(**{**TINY, "vocab_size": 80})
     torch.manual_seed(0)
     model = RS2Sam2Model(config)
     with torch.no_grad():
