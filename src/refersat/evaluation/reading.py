@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from refersat.errors import UserError
+from refersat.data.target import target_of
 from refersat.imagery import Image, read_image
 
 if TYPE_CHECKING:
@@ -75,18 +75,6 @@ class _Reader:
         sample = question.sample
         if self._image is None or self._path != sample.image:
             self._path, self._image = sample.image, read_image(sample.image)
-        truth = _truth(sample, self._image)
+        # Data with boxes alone was refused by `questions.read_questions`.
+        truth = target_of(sample, (self._image.height, self._image.width))
         return Loaded(question, self._image, truth, time.perf_counter() - began)
-
-
-def _truth(sample: Sample, image: Image) -> NDArray[np.bool_] | None:
-    if sample.absent:
-        return None
-    assert sample.load_mask is not None, "refused by `questions.read_questions`"
-    truth = sample.load_mask()
-    if truth.shape != (image.height, image.width):
-        raise UserError(
-            f"sample {sample.id}: the mask has {truth.shape[1]}x{truth.shape[0]} pixels, "
-            f"the image {image.width}x{image.height}; they must be the same"
-        )
-    return truth
