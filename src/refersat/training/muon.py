@@ -1,6 +1,6 @@
 """Muon: the momentum of a matrix, made orthogonal, as its update; Adam for all that is no matrix.
 
-Trained from scratch on few images, models of this package learn in half the steps that AdamW takes. Source: Jordan et
+Trained from scratch on few images, models of this package learn in fewer steps than with AdamW. Source: Jordan et
 al., "Muon: an optimizer for hidden layers in neural networks" (2024), with the step size of Liu et al., "Muon is
 scalable for LLM training" (arXiv 2502.16982, section 2.2), by which learning rates for AdamW carry over.
 """

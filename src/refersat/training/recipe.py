@@ -70,7 +70,7 @@ class OptimizerOptions(_Section):
     Up to the cool-down a run does not depend on how long it will be, so it can be lengthened while it runs.
     """
 
-    kind: Literal["adamw", "muon"] = Field("adamw", description="muon: from scratch, half the steps; see muon.py")
+    kind: Literal["adamw", "muon"] = Field("adamw", description="muon: for training from scratch; see muon.py")
     learning_rate: float = Field(6e-4, gt=0)
     weight_decay: float = Field(0.05, ge=0, description="not on norms, biases and position tables")
     warm_up: int = Field(300, ge=0, description="steps")
