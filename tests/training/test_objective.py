@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import fields, replace
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from refersat.models.candidates import Candidates, Survey
 from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model, RS2Sam2Output
 from refersat.training.objective import Trainee
 from refersat.training.parameters import freeze_idle
@@ -20,7 +22,7 @@ from refersat.training.samples import Batch
 
 SIDE = 64
 CATEGORIES = 2
-VIEWS = ("pixel_values", "union_pixel_values", "labels", "label_weights")
+VIEWS = ("pixel_values", "union_pixel_values", "labels", "label_weights", "edges")
 """What a batch holds of its views; the rest is of its phrases."""
 
 
@@ -44,16 +46,19 @@ def make_batch(present: list[float]) -> Batch:
         named=torch.arange(size) % CATEGORIES,
         labels=labels,
         label_weights=torch.where(labels == 0, 0.2, 1.0),
+        edges=torch.where(labels == 0, 0.0, 2.0)[:, None].repeat(1, 4, 1, 1),
     )
 
 
 class Answers(nn.Module):
     """A model that answers with what it is given."""
 
-    def __init__(self, batch: Batch, **changes: Tensor | None) -> None:
+    def __init__(self, batch: Batch, **changes: Any) -> None:
         super().__init__()
         self.config = SimpleNamespace(hidden_size=CATEGORIES + 1)
         self.trunk = SimpleNamespace(image_map_widths=[CATEGORIES + 1] * 2)
+        found = changes.get("candidates")
+        self.candidates = None if found is None else SimpleNamespace(width=CATEGORIES + 1)
         size = len(batch.present)
         one_hot = F.one_hot(batch.labels, CATEGORIES + 1).float()
         answers: dict[str, Any] = {
@@ -71,11 +76,19 @@ class Answers(nn.Module):
         return self.output
 
 
-def terms_of(batch: Batch, **changes: Tensor | None) -> dict[str, float]:
+def found_in(batch: Batch) -> Candidates:
+    """What a perfect candidate finder says."""
+    one_hot = F.one_hot(batch.labels, CATEGORIES + 1).float().permute(0, 3, 1, 2)
+    kind = batch.labels[:, None] == 1 + batch.named.view(-1, 1, 1, 1)
+    nothing = torch.zeros(1)
+    return Candidates(Survey(one_hot, batch.edges), 40 * kind.float() - 20, nothing, nothing, nothing)
+
+
+def terms_of(batch: Batch, **changes: Any) -> dict[str, float]:
     torch.manual_seed(0)
     trainee = Trainee(Answers(batch, **changes), CATEGORIES, LossOptions())  # type: ignore[arg-type]
     with torch.no_grad():
-        for level, scale in zip(trainee.category_head.levels, (20.0, 0.0), strict=True):
+        for level, scale in zip(trainee.category_head.levels, (20.0, 0.0), strict=False):
             level[1].weight.copy_(scale * torch.eye(CATEGORIES + 1))
             level[1].bias.zero_()
         trainee.coarse_head.weight.fill_(40 / (CATEGORIES + 1))
@@ -86,7 +99,35 @@ def terms_of(batch: Batch, **changes: Tensor | None) -> dict[str, float]:
 
 
 def test_a_perfect_answer_costs_nothing() -> None:
-    assert terms_of(make_batch([1.0, 0.0])) == pytest.approx(dict.fromkeys(LossOptions.model_fields, 0.0), abs=1e-5)
+    batch = make_batch([1.0, 0.0])
+    costs = terms_of(batch, candidates=found_in(batch))
+    assert costs == pytest.approx(dict.fromkeys(LossOptions.model_fields, 0.0), abs=1e-5)
+    without = LossOptions.model_fields.keys() - {"candidates", "edges"}
+    assert terms_of(batch) == pytest.approx(dict.fromkeys(without, 0.0), abs=1e-5)
+
+
+def test_candidates_that_are_none_and_boxes_that_are_too_large_cost() -> None:
+    batch = make_batch([1.0, 0.0])
+    right = found_in(batch)
+    larger = replace(right.survey, edges=2 * right.survey.edges)
+    costs = terms_of(batch, candidates=replace(right, survey=larger, logits=-right.logits))
+    assert costs["edges"] == pytest.approx(math.log(4), rel=1e-4)
+    assert costs["candidates"] == pytest.approx(20, rel=1e-4)
+
+
+def test_candidates_are_of_the_named_kind_also_where_another_is_meant() -> None:
+    batch = make_batch([1.0, 0.0])  # the second phrase names a kind that is in the view, but not this one
+    assert terms_of(batch, candidates=found_in(batch))["candidates"] < 1e-5
+    emptied = found_in(batch)
+    emptied.logits[1] = -20
+    assert terms_of(batch, candidates=emptied)["candidates"] > 1e-2
+
+
+def test_of_the_ground_no_box_is_asked() -> None:
+    batch = make_batch([1.0])
+    right = found_in(batch)
+    elsewhere = torch.where(batch.labels[:, None] == 0, 7.0, right.survey.edges)
+    assert terms_of(batch, candidates=replace(right, survey=replace(right.survey, edges=elsewhere)))["edges"] < 1e-5
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from refersat.models.candidates import Survey
+from refersat.models.hiera import per_phrase
 from refersat.models.losses import boundary, cross_entropy, dice
 from refersat.models.rs2sam2 import RS2Sam2Model, RS2Sam2Output
 from refersat.training.recipe import LossOptions
@@ -13,6 +15,10 @@ from refersat.training.samples import Batch
 
 FOREGROUND_WEIGHT = 4.0
 """Of the few cells of the pseudo-mask that the target touches."""
+
+
+TINY = 1e-6
+"""Square cells; keeps logarithms of empty boxes finite."""
 
 
 class CategoryHead(nn.Module):
@@ -41,7 +47,10 @@ class Trainee(nn.Module):
     def __init__(self, model: RS2Sam2Model, categories: int, weights: LossOptions) -> None:
         super().__init__()
         self.model = model
-        self.category_head = CategoryHead(model.trunk.image_map_widths, categories)
+        finder = model.candidates
+        self.category_head = CategoryHead(
+            model.trunk.image_map_widths if finder is None else [finder.width], categories
+        )
         # The shortest way from a mask to the layers that bring phrase and image together.
         self.coarse_head = nn.Conv2d(model.config.hidden_size, 1, kernel_size=1)
         # Makes the prompt token depend on the phrase early: from masks alone, the model first learns to ignore it.
@@ -57,7 +66,10 @@ class Trainee(nn.Module):
             terms = self._terms(output, batch)
         else:
             state = self.model.trunk.look(batch.pixel_values)
-            terms = {"categories": self._category_loss((*state.maps, state.features), batch)}
+            if self.model.candidates is None:
+                terms = {"categories": self._category_loss((*state.maps, state.features), batch)}
+            else:
+                terms = self._survey_terms(self.model.candidates.survey(state), batch)
         total = torch.stack([getattr(self.weights, name) * term for name, term in terms.items()]).sum()
         return total, {name: term.detach() for name, term in terms.items()}
 
@@ -73,9 +85,14 @@ class Trainee(nn.Module):
             "presence": F.binary_cross_entropy_with_logits(output.presence_logits, batch.present),
             "coarse": cross_entropy(coarse, coarse_target).mean()
             + _mean_present(dice(coarse, coarse_target), batch.present),
-            "categories": self._category_loss(output.image_maps, batch),
             "named": F.cross_entropy(self.named_head(output.prompt_token).float(), batch.named),
         }
+        found = output.candidates
+        if found is None:
+            terms["categories"] = self._category_loss(output.image_maps, batch)
+        else:
+            terms |= self._survey_terms(found.survey, batch)
+            terms["candidates"] = self._candidate_loss(found.logits, batch)
         if output.text_weight is not None:
             edges = boundary(output.logits, batch.target, output.text_weight, kind="soft")
             terms["boundary"] = _mean_present(edges, batch.present)
@@ -91,6 +108,31 @@ class Trainee(nn.Module):
     def _category_loss(self, maps: tuple[Tensor, ...], batch: Batch) -> Tensor:
         losses = F.cross_entropy(self.category_head(maps).float(), batch.labels, reduction="none")
         return (batch.label_weights * losses).sum() / batch.label_weights.sum()
+
+    def _survey_terms(self, survey: Survey, batch: Batch) -> dict[str, Tensor]:
+        weights = batch.label_weights * (batch.labels > 0)
+        return {
+            "categories": self._category_loss((survey.features.permute(0, 2, 3, 1),), batch),
+            "edges": (weights * _box_loss(survey.edges, batch.edges)).sum() / weights.sum().clamp(min=1),
+        }
+
+    def _candidate_loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        labels = per_phrase(batch.labels, len(logits))
+        weights = per_phrase(batch.label_weights, len(logits))[:, None]
+        kind = (labels == 1 + batch.named[:, None, None])[:, None].float()
+        losses = F.binary_cross_entropy_with_logits(logits, kind, reduction="none")
+        return (weights * losses).sum() / weights.sum()
+
+
+def _box_loss(edges: Tensor, target: Tensor) -> Tensor:
+    """-ln IoU (N, H, W) of boxes, each given by the distances (N, 4, H, W) of its edges from one point inside both.
+
+    Source: UnitBox (Yu et al., ACM Multimedia 2016), algorithm 1.
+    """
+    shared = torch.minimum(edges, target)
+    intersection = (shared[:, 0] + shared[:, 2]) * (shared[:, 1] + shared[:, 3])
+    areas = [(each[:, 0] + each[:, 2]) * (each[:, 1] + each[:, 3]) for each in (edges, target)]
+    return (areas[0] + areas[1] - intersection).clamp(min=TINY).log() - intersection.clamp(min=TINY).log()
 
 
 def _mean_present(loss: Tensor, present: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ class DataOptions(_Section):
     images: Path = Field(description="folder of its images")
     validation: Path | None = Field(None, description="`triplets` folder to measure the model on")
     never_absent: list[str] = Field([], description="categories that are not labelled everywhere")
+    rare: float = Field(0.0, ge=0, le=1, description="categories in fewer than this share of images come more often")
     style: Literal["train", "all"] = Field("all", description="wordings of the generated phrases")
 
 
@@ -52,6 +53,8 @@ class LossOptions(_Section):
     presence: float = Field(0.5, ge=0, description="is the target there")
     pseudo_mask: float = Field(1.0, ge=0, description="coarse target for the mask prompt generator")
     categories: float = Field(1.0, ge=0, description="what every pixel shows, by a head that is thrown away later")
+    candidates: float = Field(1.0, ge=0, description="all objects of the named category, by the candidate finder")
+    edges: float = Field(0.1, ge=0, description="the boxes of objects, by the candidate finder")
     named: float = Field(0.5, ge=0, description="what category the phrase names, by a head that is thrown away later")
 
 
