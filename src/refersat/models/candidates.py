@@ -22,6 +22,9 @@ MARKS = 6
 
 MARKS_WIDTH = 64
 
+DECODER_CELLS = 4
+"""Cells of 4 pixels along a cell of the decoder's stride-16 grid."""
+
 USUAL_DISTANCE = 8.0
 """Cells from a point of an object to the edges of its box, of which the head predicts multiples."""
 
@@ -54,7 +57,7 @@ class Candidates:
         logits: (B, 1, S/4, S/4) which cells show an object of the named kind, wherever it is; for a plain sigmoid.
         details: (N, hidden / 8, S/4, S/4) for the mask decoder's finest features.
         trunk_marks: (B, H, W, C) for the trunk where it begins to listen.
-        decoder_marks: (B, hidden, H, W) for the decoder's dense prompt.
+        decoder_marks: (B, hidden, S/16, S/16) for the decoder's dense prompt.
     """
 
     survey: Survey
@@ -90,12 +93,13 @@ class CandidateFinder(nn.Module):
         logits = self._find(survey, prompt)
         height, width = state.features.shape[1:3]
         marks = self._mark(survey, logits, (height, width))
+        coarse = (logits.shape[-2] // DECODER_CELLS, logits.shape[-1] // DECODER_CELLS)
         return Candidates(
             survey=survey,
             logits=logits,
             details=self.details(survey.features),
             trunk_marks=self.marks_to_trunk(marks),
-            decoder_marks=self.marks_to_decoder(marks).permute(0, 3, 1, 2),
+            decoder_marks=F.adaptive_avg_pool2d(self.marks_to_decoder(marks).permute(0, 3, 1, 2), coarse),
         )
 
     def survey(self, state: ImageState) -> Survey:
@@ -118,7 +122,8 @@ class CandidateFinder(nn.Module):
         """
         masks = masks.float()
         boxes = per_phrase(_boxes(candidates.survey.edges.detach()), len(masks))
-        centres = 2 * boxes[:, :2].permute(0, 2, 3, 1) - 1
+        # A training that diverges makes numbers with which grid_sample would leave the mask's memory.
+        centres = torch.nan_to_num(2 * boxes[:, :2].permute(0, 2, 3, 1) - 1).clamp(-1, 1)
         at_centre = F.grid_sample(masks, centres, mode="bilinear", padding_mode="border", align_corners=False)
         # The candidates learn kinds alone: that others are meant must not make them less of their kind.
         kinds = candidates.logits.detach()

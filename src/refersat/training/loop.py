@@ -95,6 +95,7 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, report: Report = l
     with StopRequest() as request:
         for batch in batches(sampler, start=step, rank=accelerator.process_index, processes=accelerator.num_processes):
             stage, rate = recipe.stage_at(step), learning_rate(step, recipe.steps, recipe.optimizer)
+            trainee.weights = stage.loss or recipe.loss
             for group in optimizer.param_groups:
                 group["lr"] = rate
             # Not left to accelerate, whose precision is one for the whole life of a process.

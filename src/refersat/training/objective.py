@@ -92,7 +92,7 @@ class Trainee(nn.Module):
             terms["categories"] = self._category_loss(output.image_maps, batch)
         else:
             terms |= self._survey_terms(found.survey, batch)
-            terms["candidates"] = self._candidate_loss(found.logits, batch)
+            terms |= self._candidate_terms(found.logits, batch)
         if output.text_weight is not None:
             edges = boundary(output.logits, batch.target, output.text_weight, kind="soft")
             terms["boundary"] = _mean_present(edges, batch.present)
@@ -116,12 +116,16 @@ class Trainee(nn.Module):
             "edges": (weights * _box_loss(survey.edges, batch.edges)).sum() / weights.sum().clamp(min=1),
         }
 
-    def _candidate_loss(self, logits: Tensor, batch: Batch) -> Tensor:
+    def _candidate_terms(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
         labels = per_phrase(batch.labels, len(logits))
         weights = per_phrase(batch.label_weights, len(logits))[:, None]
         kind = (labels == 1 + batch.named[:, None, None])[:, None].float()
         losses = F.binary_cross_entropy_with_logits(logits, kind, reduction="none")
-        return (weights * losses).sum() / weights.sum()
+        terms = {"candidates": (weights * losses).sum() / weights.sum()}
+        if self.weights.candidate_dice:
+            overlap = dice((logits + 1) / 2, kind)  # a plain sigmoid in the terms of a two-class logit
+            terms["candidate_dice"] = _mean_present(overlap, kind.amax(dim=(1, 2, 3)))
+        return terms
 
 
 def _box_loss(edges: Tensor, target: Tensor) -> Tensor:

@@ -54,6 +54,9 @@ class LossOptions(_Section):
     pseudo_mask: float = Field(1.0, ge=0, description="coarse target for the mask prompt generator")
     categories: float = Field(1.0, ge=0, description="what every pixel shows, by a head that is thrown away later")
     candidates: float = Field(1.0, ge=0, description="all objects of the named category, by the candidate finder")
+    candidate_dice: float = Field(
+        0.0, ge=0, description="their overlap: `candidates` alone would rather have them too large than too small"
+    )
     edges: float = Field(0.1, ge=0, description="the boxes of objects, by the candidate finder")
     named: float = Field(0.5, ge=0, description="what category the phrase names, by a head that is thrown away later")
 
@@ -64,6 +67,7 @@ class Stage(_Section):
     steps: int = Field(gt=0)
     image_size: int = Field(gt=0, multiple_of=32)
     batch_size: int = Field(gt=0, description="views of one step over all processes")
+    loss: LossOptions | None = Field(None, description="instead of the recipe's")
     phrases_per_view: int = Field(1, ge=0, description="0: only what the views show is learned")
 
 
