@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -17,16 +18,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors import safe_open
 from transformers.utils import logging as transformers_logging
 
 import refersat
 from refersat.errors import UserError
+from refersat.models.rs2sam2 import RS2Sam2Model
+from refersat.training.batch import Batch
 from refersat.training.interruption import Stopped
-from refersat.training.loop import learning_rate, train
-from refersat.training.recipe import LossOptions, OptimizerOptions, Recipe, load_recipe
+from refersat.training.loop import train
+from refersat.training.objective import Trainee
+from refersat.training.parts import part_of
+from refersat.training.recipe import InitOptions, LossOptions, Recipe
+from refersat.training.recipe_files import load_recipe
 
-TERMS = {"loss", *LossOptions.model_fields}
+TERMS = {"loss", *LossOptions.model_fields} - {"boundary_kind"}
 MakeRecipe = Callable[..., Recipe]
 
 
@@ -55,15 +62,6 @@ def uninterrupted(original: Path, tmp_path: Path) -> Path:
     return shutil.copytree(original, tmp_path / "whole")
 
 
-def test_learning_rate_warms_up_and_decays() -> None:
-    options = OptimizerOptions(learning_rate=1.0, warm_up=4, cool_down=0.5)
-    rates = [learning_rate(step, 20, options) for step in range(20)]
-    assert rates[:4] == [0.25, 0.5, 0.75, 1.0]
-    assert rates[4:11] == [1.0] * 7
-    assert rates[10:] == pytest.approx([1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
-    assert learning_rate(0, 1, OptimizerOptions(learning_rate=1.0, warm_up=0, cool_down=0.0)) == 1.0
-
-
 def test_a_run_learns_an_easy_case(
     make_recipe: MakeRecipe, write_data_set: Callable[..., SimpleNamespace], tmp_path: Path
 ) -> None:
@@ -85,7 +83,7 @@ def test_what_a_run_writes(uninterrupted: Path, make_recipe: MakeRecipe, data_se
     log = log_of(uninterrupted)
     steps = [line for line in log if "loss" in line]
     assert [line["step"] for line in steps] == [1, 2, 3, 4, 5, 6]
-    assert all(set(line) == {"step", *TERMS, "rate", "seconds"} for line in steps)
+    assert all(set(line) == {"step", *TERMS, "gradient", "rate", "seconds"} for line in steps)
     assert all(np.isfinite(list(line.values())).all() for line in steps)
     validations = [line for line in log if "validation" in line]
     assert [line["step"] for line in validations] == [3, 6]
@@ -95,7 +93,9 @@ def test_what_a_run_writes(uninterrupted: Path, make_recipe: MakeRecipe, data_se
         assert scores["count"] + scores["presence"]["count_absent"] == 4
     assert load_recipe(str(uninterrupted / "recipe.json"), []) == make_recipe()
     written = {path.name for path in uninterrupted.iterdir()}
-    assert written == {"recipe.json", "metrics.jsonl", "state.pt", "tokenizer", "model"}
+    logs = {"metrics.jsonl", "samples.jsonl", "curves.png"}
+    assert written == {"recipe.json", *logs, "states", "tokenizer", "model", "best"}
+    assert sorted(path.name for path in (uninterrupted / "states").iterdir()) == ["step-0000003.pt", "step-0000006.pt"]
 
     with safe_open(uninterrupted / "model/model.safetensors", "pt") as weights:
         assert {str(weights.get_tensor(name).dtype) for name in weights.keys()} == {"torch.float16"}  # noqa: SIM118
@@ -103,6 +103,49 @@ def test_what_a_run_writes(uninterrupted: Path, make_recipe: MakeRecipe, data_se
     result = segmenter(data_set.images / "0.png", "the ship")
     assert result.mask.shape == (64, 64)
     assert 0 <= result.score <= 1
+
+
+def test_the_terms_of_every_phrase_are_written(uninterrupted: Path) -> None:
+    rows = [json.loads(line) for line in (uninterrupted / "samples.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6]
+    for line in log_of(uninterrupted):
+        if "loss" in line:
+            own = [row for row in rows if row["step"] == line["step"]]
+            assert all(set(row) - {"step", "sample"} == {"cross_entropy", "dice", "presence", "boundary"} for row in own)
+            assert np.mean([row["cross_entropy"] for row in own]) == pytest.approx(line["cross_entropy"], rel=1e-5)
+            assert all(".png: " in row["sample"] for row in own)
+
+
+def test_the_best_model_is_the_one_with_the_highest_score(uninterrupted: Path) -> None:
+    scores = {line["step"]: line["validation"]["mIoU"] for line in log_of(uninterrupted) if "validation" in line}
+    facts = {name: json.loads((uninterrupted / name / "training.json").read_text()) for name in ("model", "best")}
+    assert facts["model"]["step"] == 6
+    assert facts["best"]["step"] == max(sorted(scores), key=lambda step: scores[step])
+    assert facts["best"]["scores"]["mIoU"] == max(scores.values())
+
+
+def test_weights_say_what_they_come_from(uninterrupted: Path, data_set: SimpleNamespace) -> None:
+    text = (uninterrupted / "best" / "training.json").read_text()
+    facts = json.loads(text)
+    assert facts["refersat"] == refersat.__version__
+    assert facts["data_sha256"] == hashlib.sha256(data_set.annotations.read_bytes()).hexdigest()
+    assert facts["recipe"]["optimizer"]["learning_rate"] == 2e-3
+    assert facts["recipe"]["data"]["annotations"] == data_set.annotations.name
+    assert str(data_set.images.parent) not in text  # no place of this machine
+
+
+def test_transformers_reads_and_sends_the_model(uninterrupted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = RS2Sam2Model.from_pretrained(uninterrupted / "best")
+    sent: list[str] = []
+    hub = SimpleNamespace(create_repo=lambda repo_id, **_: SimpleNamespace(repo_id=repo_id))
+    monkeypatch.setattr("transformers.utils.hub.hf_api", lambda: hub)
+    monkeypatch.setattr(
+        RS2Sam2Model,
+        "_upload_modified_files",
+        lambda self, folder, *_, **__: sent.extend(path.name for path in Path(folder).iterdir()),
+    )
+    model.push_to_hub("someone/their-model")
+    assert {"config.json", "model.safetensors"} <= set(sent)
 
 
 def test_resuming_after_a_crash_changes_nothing(uninterrupted: Path, make_recipe: MakeRecipe, tmp_path: Path) -> None:
@@ -124,7 +167,9 @@ def test_resuming_after_a_crash_changes_nothing(uninterrupted: Path, make_recipe
     steps = [line["step"] for line in log_of(out) if "resumed" not in line]
     assert steps == [line["step"] for line in log_of(uninterrupted)]
     assert {"step": 3, "resumed": True, "recipe_changed": []} in log_of(out)
-    assert fingerprint(model) == fingerprint(uninterrupted / "model")
+    assert model == out / "best"
+    assert fingerprint(model) == fingerprint(uninterrupted / "best")
+    assert fingerprint(out / "model") == fingerprint(uninterrupted / "model")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -143,7 +188,9 @@ def test_a_stop_on_request_saves_the_state(
     assert [step for step, _ in losses_of(out)] == [1, 2]
     model = train(make_recipe(), out, resume=True)
     assert losses_of(out) == losses_of(uninterrupted)
-    assert fingerprint(model) == fingerprint(uninterrupted / "model")
+    assert model == out / "best"
+    assert fingerprint(model) == fingerprint(uninterrupted / "best")
+    assert fingerprint(out / "model") == fingerprint(uninterrupted / "model")
 
 
 def test_a_second_interrupt_is_immediate(make_recipe: MakeRecipe, tmp_path: Path) -> None:
@@ -171,7 +218,7 @@ def test_no_other_bar_is_drawn_into_ours(
 
 def test_a_finished_run_resumes_to_its_model(uninterrupted: Path, make_recipe: MakeRecipe) -> None:
     before = fingerprint(uninterrupted / "model")
-    assert train(make_recipe(), uninterrupted, resume=True) == uninterrupted / "model"
+    assert train(make_recipe(), uninterrupted, resume=True) == uninterrupted / "best"
     assert fingerprint(uninterrupted / "model") == before
     assert len(losses_of(uninterrupted)) == 6
 
@@ -185,22 +232,54 @@ def test_a_run_is_not_overwritten(uninterrupted: Path, make_recipe: MakeRecipe) 
 
 
 def test_nothing_to_resume(make_recipe: MakeRecipe, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nothing to resume in .*: no state\.pt"):
+    with pytest.raises(UserError, match=r"nothing to resume in .*: no state was saved"):
         train(make_recipe(), tmp_path / "new", resume=True)
     assert not (tmp_path / "new").exists()
 
 
 def test_a_state_of_another_model(uninterrupted: Path, make_recipe: MakeRecipe) -> None:
-    with pytest.raises(UserError, match="is of a run with another model"):
+    with pytest.raises(UserError, match="the state is of a run with another model"):
         train(make_recipe(model={"decoder_feed_forward": 32}), uninterrupted, resume=True)
     assert load_recipe(str(uninterrupted / "recipe.json"), []) == make_recipe()
 
 
 def test_a_damaged_state(uninterrupted: Path, make_recipe: MakeRecipe) -> None:
-    state = uninterrupted / "state.pt"
+    state = uninterrupted / "states/step-0000006.pt"
     state.write_bytes(state.read_bytes()[:100])
-    with pytest.raises(UserError, match=r"cannot read .*state\.pt"):
+    with pytest.raises(UserError, match=r"cannot read .*step-0000006\.pt.*; delete it to go on from step 3"):
         train(make_recipe(), uninterrupted, resume=True)
+    state.unlink()
+    train(make_recipe(), uninterrupted, resume=True)
+    assert [step for step, _ in losses_of(uninterrupted)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_changes_of_the_recipe_take_effect_and_are_told(uninterrupted: Path, make_recipe: MakeRecipe) -> None:
+    (uninterrupted / "states/step-0000006.pt").unlink()
+    rates = {"learning_rate": 1e-3, "warm_up": 2}
+    train(make_recipe(optimizer=rates, parts={"fusion": {"learning_rate": 5e-4}}), uninterrupted, resume=True)
+    log = log_of(uninterrupted)
+    assert {"step": 3, "resumed": True, "recipe_changed": ["optimizer", "parts"]} in log
+    assert [line["rate"] for line in log if "loss" in line][3] == 1e-3
+
+
+def test_a_run_can_stop_in_the_stage_without_phrases(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    stages = [
+        {"steps": 3, "image_size": 32, "batch_size": 2, "phrases_per_view": 0},
+        {"steps": 2, "image_size": 32, "batch_size": 2},
+    ]
+    recipe = make_recipe(stages=stages, validate_every=2)
+    whole, parted = tmp_path / "whole", tmp_path / "parted"
+    train(recipe, whole)
+
+    def crash(step: int, values: dict[str, float]) -> None:
+        if step == 3:
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(recipe, parted, report=crash)
+    train(recipe, parted, resume=True)  # from step 2: most weights have met no gradient yet
+    assert losses_of(parted) == losses_of(whole)
+    assert fingerprint(parted / "model") == fingerprint(whole / "model")
 
 
 @pytest.mark.parametrize(
@@ -245,8 +324,104 @@ def test_a_place_that_cannot_be_written(make_recipe: MakeRecipe, tmp_path: Path)
 
 def test_a_loss_that_explodes_is_told(make_recipe: MakeRecipe, tmp_path: Path) -> None:
     recipe = make_recipe(optimizer={"learning_rate": 1e30, "warm_up": 0})
-    with pytest.raises(UserError, match=r"the loss is (nan|inf) at step \d: try a lower optimizer\.learning_rate"):
+    told = r"(loss|gradient) is (nan|inf) at step \d: try a lower optimizer\.learning_rate\. The batch was: .*\.png: "
+    with pytest.raises(UserError, match=told):
         train(recipe, tmp_path / "run")
+
+
+def test_a_loss_that_explodes_leaves_the_last_good_state(
+    make_recipe: MakeRecipe, uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoilt(self: Trainee, batch: Batch, *rest: Any) -> Any:
+        loss, terms, own = forward(self, batch, *rest)
+        spoil = len(seen) == 4
+        seen.append(batch.told())
+        return loss * (float("nan") if spoil else 1.0), terms, own
+
+    forward, seen = Trainee.forward, []
+    monkeypatch.setattr(Trainee, "forward", spoilt)
+    out = tmp_path / "run"
+    with pytest.raises(UserError, match=r"the loss is nan at step 5: .*; the state after step 3 is kept") as caught:
+        train(make_recipe(), out)
+    assert all(line in str(caught.value) for line in seen[4])
+    assert [step for step, _ in losses_of(out)] == [1, 2, 3, 4]
+    monkeypatch.undo()
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "1")
+    train(make_recipe(), out, resume=True)
+    assert losses_of(out) == losses_of(uninterrupted)
+
+
+def test_a_full_disk_keeps_what_was_saved(
+    make_recipe: MakeRecipe, uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def save(content: Any, file: Any) -> None:
+        if content["step"] == 6:
+            file.write(b"half of it")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        original(content, file)
+
+    original = torch.save
+    monkeypatch.setattr(torch, "save", save)
+    out = tmp_path / "run"
+    with pytest.raises(UserError, match="the disk is full; the state after step 3 is whole: --resume goes on"):
+        train(make_recipe(), out)
+    assert [path.name for path in (out / "states").iterdir()] == ["step-0000003.pt"]
+    monkeypatch.undo()
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "1")
+    train(make_recipe(), out, resume=True)
+    assert losses_of(out) == losses_of(uninterrupted)
+
+
+def test_parts_of_a_batch_train_as_the_whole(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    stages = [{"steps": 5, "image_size": 32, "batch_size": 4, "phrases_per_view": 2}]
+    options = {"learning_rate": 2e-3, "warm_up": 2}
+    for parts in (1, 4):
+        recipe = make_recipe(stages=stages, optimizer={**options, "accumulate": parts})
+        train(recipe, tmp_path / str(parts))
+    whole, parted = (dict(losses_of(tmp_path / parts)) for parts in ("1", "4"))
+    assert parted == pytest.approx(whole, rel=1e-4)
+    told = [(tmp_path / parts / "samples.jsonl").read_text().count("\n") for parts in ("1", "4")]
+    assert told == [40, 40]
+
+
+def test_less_memory_gives_the_same_losses(make_recipe: MakeRecipe, uninterrupted: Path, tmp_path: Path) -> None:
+    options = {"learning_rate": 2e-3, "warm_up": 2, "activation_checkpointing": True}
+    train(make_recipe(optimizer=options), tmp_path / "run")
+    assert losses_of(tmp_path / "run") == losses_of(uninterrupted)
+
+
+def test_only_what_the_recipe_says_is_trained(
+    make_sample_recipe: MakeRecipe, tiny_model: dict[str, Any], tmp_path: Path
+) -> None:
+    frozen = ["union_encoder", "projections", "mask_prompt", "trunk", "neck", "prompt_encoder"]
+    recipe = make_sample_recipe(parts={part: {"train": False} for part in frozen}, loss={"coarse": 0, "pseudo_mask": 0})
+    told: list[str] = []
+    first = train(make_sample_recipe(), tmp_path / "first")
+    recipe = recipe.model_copy(update={"init": InitOptions(model=str(first)), "model": {}})
+    train(recipe, tmp_path / "second", tell=told.append)
+    before, after = (RS2Sam2Model.from_pretrained(tmp_path / name).state_dict() for name in ("first/best", "second/model"))
+    moved = {part_of(name) for name, value in after.items() if not torch.equal(value, before[name])}
+    assert moved == {"fusion", "adapters", "mask_decoder"}
+    assert any(line.startswith("trunk") and "frozen" in line and str(first) in line for line in told)
+
+
+def test_samples_are_learned(make_sample_recipe: MakeRecipe, tmp_path: Path) -> None:
+    recipe = make_sample_recipe(
+        stages=[{"epochs": 12, "image_size": 32, "batch_size": 6}],
+        optimizer={"learning_rate": 3e-3, "warm_up": 2},
+        validate_every={"epochs": 6},
+        data={"flip": "both"},
+    )
+    train(recipe, tmp_path / "run")
+    losses = [loss for _, loss in losses_of(tmp_path / "run")]
+    assert np.mean(losses[-3:]) < 0.75 * np.mean(losses[:3])
+    steps = [line["step"] for line in log_of(tmp_path / "run") if "validation" in line]
+    assert steps == [6, 12]
+
+
+def test_without_anything_to_measure_the_last_model_counts(make_sample_recipe: MakeRecipe, tmp_path: Path) -> None:
+    recipe = make_sample_recipe(data={"validation_split": None}, stages=[{"steps": 1, "image_size": 32, "batch_size": 1}])
+    assert train(recipe, tmp_path / "run") == tmp_path / "run/model"
 
 
 @pytest.fixture
@@ -269,62 +444,7 @@ def test_ctrl_c_in_a_terminal(recipe_file: Path, tmp_path: Path) -> None:
     assert run.returncode == 130
     assert "the state is saved, --resume goes on" in errors
     assert "Traceback" not in errors
-    assert (out / "state.pt").is_file()
-
-
-WATCHED_RUN = """
-import hashlib, os, sys
-from pathlib import Path
-
-from refersat.training import loop
-from refersat.training.parameters import MovingAverage
-from refersat.training.recipe import load_recipe
-
-
-class Watched(MovingAverage):
-    def update(self, model):
-        super().update(model)
-        self.both = (*model.parameters(), *self.model.parameters())
-        watched.append(self)
-
-
-watched = []
-loop.MovingAverage = Watched
-out = Path(sys.argv[2])
-loop.train(load_recipe(sys.argv[1], sys.argv[3:]), out)
-weights = b"".join(tensor.detach().numpy().tobytes() for tensor in watched[-1].both)
-(out / f"weights-{os.environ['RANK']}").write_text(hashlib.sha256(weights).hexdigest())
-"""
-
-
-@pytest.mark.slow
-def test_two_processes_train_one_model(recipe_file: Path, tmp_path: Path) -> None:
-    script = tmp_path / "run.py"
-    script.write_text(WATCHED_RUN)
-    out = tmp_path / "run"
-    # The first stage leaves parameters without gradient for which the processes must not wait.
-    stages = [
-        "{steps: 1, image_size: 32, batch_size: 4, phrases_per_view: 0}",
-        "{steps: 1, image_size: 32, batch_size: 4, phrases_per_view: 2}",
-        "{steps: 1, image_size: 32, batch_size: 2}",
-    ]
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [sys.executable, *launch, str(script), str(recipe_file), str(out), f"stages=[{', '.join(stages)}]"],
-        capture_output=True,
-        text=True,
-        check=False,
-        # As a user starts it: nothing tells accelerate that this machine has no GPU.
-        env={**{k: v for k, v in os.environ.items() if not k.startswith("ACCELERATE_")}, "OMP_NUM_THREADS": "1"},
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr
-    first, second = ((out / f"weights-{rank}").read_text() for rank in (0, 1))
-    assert first == second
-    assert [step for step, _ in losses_of(out)] == [1, 2, 3]
-    validation = log_of(out)[-1]["validation"]
-    assert validation["count"] + validation["presence"]["count_absent"] == 4  # shared, and counted together
-    assert refersat.load(out / "model", device="cpu").parameters > 0
+    assert list((out / "states").glob("step-*.pt"))
 
 
 def test_runs_of_both_precisions_in_one_process(make_recipe: MakeRecipe, tmp_path: Path) -> None:

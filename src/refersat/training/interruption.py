@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+from multiprocessing.synchronize import Event
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -43,6 +45,12 @@ class StopRequest:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
-def ignore_interrupt(worker: int) -> None:
-    """For data loading processes: Ctrl-C reaches them too, but the main process says when they end."""
+def ignore_requests(worker: int, *, over: Event) -> None:
+    """For data loading processes: Ctrl-C and SIGTERM may reach them too, but they end when the main process is `over`."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if over.is_set():
+            os._exit(0)
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, end)

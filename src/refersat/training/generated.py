@@ -1,0 +1,174 @@
+"""Training views of images with outlined objects: a random view, and phrases made for what it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from refersat.data import shapes
+from refersat.data.coco import CocoFile, CocoImage
+from refersat.errors import UserError
+from refersat.models.rs2sam2 import RS2Sam2Config
+from refersat.text.expressions import Expression, Grammar, sample_expressions
+from refersat.text.tokenizer import PhraseTokenizer
+from refersat.training.augment import SceneView, random_view
+from refersat.training.batch import Batch, View, collate
+from refersat.training.recipe import OutlineData, Recipe
+from refersat.training.schedule import Schedule
+
+LABEL_STRIDE = 4
+"""The category map has the resolution of the finest features."""
+
+BACKGROUND_WEIGHT = 0.2
+"""Most of an image is background; with its full weight the category head would first learn to say nothing."""
+
+MEDIUM_OBJECT = 60
+"""Cells of an object of weight 1. Smaller ones weigh more per cell, so that an airplane counts beside a stadium."""
+
+OBJECT_WEIGHTS = (0.4, 4.0)
+
+KEPT_BYTES = 2 * 1024**3
+"""Decoded images are kept up to this; the rest are decoded each time."""
+
+VIEWS_TO_TRY = 1000
+
+
+def check_outlines(data: OutlineData, source: CocoFile) -> None:
+    """See before a run that its images are there and as large as their outlines say.
+
+    Raises:
+        UserError: what is wrong, and with which image.
+    """
+    unknown = sorted(set(data.never_absent) - set(source.categories))
+    if unknown:
+        raise UserError(
+            f"data.never_absent names no category of {data.annotations}: {', '.join(unknown)}; "
+            f"there are {', '.join(source.categories)}"
+        )
+    scenes = _described(source)
+    if not scenes:
+        raise UserError(f"{data.annotations} has no image with objects")
+    if not data.images.is_dir():
+        raise UserError(f"data.images: there is no folder {data.images}")
+    for scene in scenes:
+        path = data.images / scene.file_name
+        try:
+            with Image.open(path) as image:
+                width, height = image.size
+        except FileNotFoundError:
+            raise UserError(f"data.images: {path} is missing, {data.annotations} names it") from None
+        except (UnidentifiedImageError, OSError):
+            raise UserError(f"data.images: {path} is not an image that can be read") from None
+        if (width, height) != (scene.width, scene.height):
+            raise UserError(f"{path} is {width} x {height}, but its outlines are for {scene.width} x {scene.height}")
+
+
+class PhraseSampler:
+    """Makes batches of what `check_outlines` found good.
+
+    The views of a step are drawn one after the other and depend on nothing but the recipe's seed, so a run can be
+    resumed anywhere and shared by any number of processes, each of which draws the whole batch and keeps its share.
+    """
+
+    def __init__(self, recipe: Recipe, source: CocoFile, tokenizer: PhraseTokenizer, config: RS2Sam2Config) -> None:
+        assert isinstance(recipe.data, OutlineData)
+        self.data = recipe.data
+        self.categories = source.categories
+        self._seed = recipe.seed
+        self._augment = recipe.augment
+        self._scenes = _described(source)
+        self._tokenizer = tokenizer
+        self._config = config
+        self._grammar = Grammar(self.data.style)
+        self._never_absent = frozenset(self.data.never_absent)
+        self._pixels: dict[str, NDArray[np.uint8]] = {}
+        self._kept_bytes = 0
+
+    def batches(self, step: int, schedule: Schedule, parts: Sequence[range]) -> list[Batch]:
+        """Parts of the batch of a step (from 0), by the numbers of their views."""
+        stage = schedule.stage_at(step)
+        last = max(part.stop for part in parts)
+        views = self.views(step, size=last, image_size=stage.image_size, phrases=stage.phrases_per_view)
+        config = copy(self._config)
+        config.image_size = stage.image_size
+        return [collate(views[part.start : part.stop], self._tokenizer, config) for part in parts]
+
+    def views(self, step: int, *, size: int, image_size: int, phrases: int = 1) -> list[View]:
+        """The first `size` views of a step's batch, of `image_size` pixels, with `phrases` phrases about each."""
+        rng = np.random.default_rng((self._seed, step, 0))
+        return [self._sample(rng, image_size, phrases) for _ in range(size)]
+
+    def _sample(self, rng: np.random.Generator, image_size: int, phrases: int) -> View:
+        view, expressions = self._view(rng, phrases)
+        labels, label_weights = self._labels(view.scene, image_size)
+        scale = np.array([[image_size / view.scene.width, 0, 0], [0, image_size / view.scene.height, 0]])
+        scaled = [shapes.warp(shape, scale) for shape in view.scene.shapes]
+        return View(
+            name=view.scene.file_name,
+            pixels=view.pixels,
+            phrases=[expression.phrase for expression in expressions],
+            targets=np.array(
+                [shapes.rasterise([scaled[i] for i in e.targets], image_size, image_size) for e in expressions],
+                dtype=np.bool_,
+            ).reshape(-1, image_size, image_size),
+            present=[bool(expression.targets) for expression in expressions],
+            named=[self.categories.index(expression.category) for expression in expressions],
+            labels=labels,
+            label_weights=label_weights,
+        )
+
+    def _view(self, rng: np.random.Generator, phrases: int) -> tuple[SceneView, list[Expression]]:
+        """A view and phrases for it; a crop of bare ground in which nothing can safely be called absent has none."""
+        for _ in range(VIEWS_TO_TRY):
+            scene = self._scenes[int(rng.integers(len(self._scenes)))]
+            view = random_view(self._read(scene), scene, self._augment, rng)
+            found = sample_expressions(
+                view.scene.objects,
+                view.scene.width,
+                view.scene.height,
+                rng,
+                count=phrases,
+                grammar=self._grammar,
+                vocabulary=self.categories,
+                never_absent=self._never_absent,
+                # What was cropped away still tells what may stand around unlabelled.
+                context=frozenset(item.category for item in scene.objects),
+            )
+            if found or not phrases:
+                return view, found
+        raise UserError(f"no phrase fits the images of {self.data.annotations}: their objects are too small")
+
+    def _labels(self, scene: CocoImage, image_size: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """What every cell shows, smaller objects over larger ones, and how much it counts."""
+        side = image_size // LABEL_STRIDE
+        scale = np.array([[side / scene.width, 0, 0], [0, side / scene.height, 0]])
+        labels = np.zeros((side, side), np.int64)
+        weights = np.full((side, side), BACKGROUND_WEIGHT, np.float32)
+        for item, shape in sorted(zip(scene.objects, scene.shapes, strict=True), key=lambda pair: -pair[0].area):
+            cells = shapes.rasterise([shapes.warp(shape, scale)], side, side)
+            labels[cells] = 1 + self.categories.index(item.category)
+            weights[cells] = np.clip((MEDIUM_OBJECT / max(1, int(np.count_nonzero(cells)))) ** 0.5, *OBJECT_WEIGHTS)
+        return labels, weights
+
+    def _read(self, scene: CocoImage) -> NDArray[np.uint8]:
+        """The image (H, W, 3)."""
+        if scene.file_name in self._pixels:
+            return self._pixels[scene.file_name]
+        path = self.data.images / scene.file_name
+        try:
+            with Image.open(path) as image:
+                pixels = np.array(image.convert("RGB"))
+        except OSError as error:
+            raise UserError(f"cannot read the training image {path}: {error}") from None
+        if self._kept_bytes + pixels.nbytes <= KEPT_BYTES:
+            self._pixels[scene.file_name] = pixels
+            self._kept_bytes += pixels.nbytes
+        return pixels
+
+
+def _described(source: CocoFile) -> list[CocoImage]:
+    return [scene for scene in source.images if scene.objects]

@@ -1,0 +1,108 @@
+"""Everything of a run that can be wrong before its first step, found before anything is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from refersat.data.coco import CocoFile, read_coco
+from refersat.data.samples import Sample
+from refersat.data.triplets import read_triplets
+from refersat.models import store
+from refersat.models.rs2sam2 import RS2Sam2Config
+from refersat.text.corpus import corpus
+from refersat.text.tokenizer import PhraseTokenizer, train_tokenizer
+from refersat.training.absent import AbsentPhrases
+from refersat.training.generated import PhraseSampler, check_outlines
+from refersat.training.initialise import Start, plan_start
+from refersat.training.journal import check_tensorboard
+from refersat.training.recipe import LossOptions, Recipe, SampleData
+from refersat.training.sample_sets import SetSampler, TrainingSamples, read_training_samples
+from refersat.training.schedule import Schedule
+from refersat.training.stream import Sampler
+from refersat.training.validation import spread_evenly
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A recipe with its data listed and its schedule known.
+
+    Attributes:
+        recipe: what to do.
+        start: the model's configuration and where its weights come from.
+        source: outlined objects to generate phrases for, or samples as they are.
+        validation: what is measured.
+        fingerprint: sha256 of what lists the data.
+        schedule: in steps.
+        loss: weights of the terms that the data can give.
+    """
+
+    recipe: Recipe
+    start: Start
+    source: CocoFile | TrainingSamples
+    validation: list[Sample]
+    fingerprint: str
+    schedule: Schedule
+    loss: LossOptions
+
+    @property
+    def categories(self) -> int | None:
+        """How many kinds of outlined objects there are; None where there are no outlines."""
+        return len(self.source.categories) if isinstance(self.source, CocoFile) else None
+
+    def sampler(self, tokenizer: PhraseTokenizer, config: RS2Sam2Config) -> Sampler:
+        """What makes the batches."""
+        if isinstance(self.source, CocoFile):
+            return PhraseSampler(self.recipe, self.source, tokenizer, config)
+        return SetSampler(self.recipe, self.source.train, tokenizer, config)
+
+    def tokenizer(self, folder: Path, *, new: bool) -> PhraseTokenizer:
+        """The run's tokenizer: for a `new` run put into its folder, taken over or learned; else the one there."""
+        longest = self.start.config.max_text_length
+        if not new:
+            return PhraseTokenizer.from_folder(folder, longest)
+        if self.start.tokenizer is not None:
+            self.start.tokenizer.save(folder)
+            return self.start.tokenizer
+        sentences = corpus(np.random.default_rng(self.recipe.seed), self.recipe.tokenizer_sentences)
+        if isinstance(self.source, TrainingSamples):
+            sentences = [*sentences, *(sample.phrase for sample in self.source.train)]
+        return train_tokenizer(sentences, folder, self.start.config.vocab_size - 1, max_length=longest)
+
+
+def set_up(recipe: Recipe) -> Setup:
+    """Read what the recipe names, as far as to know that it is there and fits.
+
+    Raises:
+        UserError: what is missing or does not fit.
+    """
+    if recipe.tensorboard:
+        check_tensorboard()
+    start = plan_start(recipe)
+    loss, data = recipe.loss, recipe.data
+    source: CocoFile | TrainingSamples
+    if isinstance(data, SampleData):
+        source = read_training_samples(data)
+        if data.absent:
+            AbsentPhrases.of(source.train, data)
+        if not data.absent and not any(sample.absent for sample in source.train):
+            loss = loss.model_copy(update={"presence": 0.0})  # all are there: nothing to learn from
+        validation, fingerprint = source.validation, source.fingerprint
+        schedule = Schedule.of(recipe, len(source.train))
+    else:
+        source = read_coco(data.annotations)
+        check_outlines(data, source)
+        validation = () if data.validation is None else read_triplets(data.validation).samples
+        fingerprint = store.sha256(data.annotations)
+        schedule = Schedule.of(recipe, None)
+    return Setup(
+        recipe=recipe,
+        start=start,
+        source=source,
+        validation=spread_evenly(validation, recipe.validation_samples),
+        fingerprint=fingerprint,
+        schedule=schedule,
+        loss=loss,
+    )
