@@ -58,7 +58,12 @@ def test_killed_at_random_steps(make_sample_recipe: Callable[..., Recipe], tmp_p
         resume = ["--resume"] if list(killed.glob("states/step-*.pt")) else []
         words = [*RUN, str(file), "--out", str(killed), *resume]
         with subprocess.Popen(
-            words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+            words,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
         ) as run:
             kill_at(run, killed / "metrics.jsonl", lines)
         assert run.returncode == -signal.SIGKILL

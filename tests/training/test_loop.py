@@ -111,7 +111,9 @@ def test_the_terms_of_every_phrase_are_written(uninterrupted: Path) -> None:
     for line in log_of(uninterrupted):
         if "loss" in line:
             own = [row for row in rows if row["step"] == line["step"]]
-            assert all(set(row) - {"step", "sample"} == {"cross_entropy", "dice", "presence", "boundary"} for row in own)
+            assert all(
+                set(row) - {"step", "sample"} == {"cross_entropy", "dice", "presence", "boundary"} for row in own
+            )
             assert np.mean([row["cross_entropy"] for row in own]) == pytest.approx(line["cross_entropy"], rel=1e-5)
             assert all(".png: " in row["sample"] for row in own)
 
@@ -399,7 +401,9 @@ def test_only_what_the_recipe_says_is_trained(
     first = train(make_sample_recipe(), tmp_path / "first")
     recipe = recipe.model_copy(update={"init": InitOptions(model=str(first)), "model": {}})
     train(recipe, tmp_path / "second", tell=told.append)
-    before, after = (RS2Sam2Model.from_pretrained(tmp_path / name).state_dict() for name in ("first/best", "second/model"))
+    before, after = (
+        RS2Sam2Model.from_pretrained(tmp_path / name).state_dict() for name in ("first/best", "second/model")
+    )
     moved = {part_of(name) for name, value in after.items() if not torch.equal(value, before[name])}
     assert moved == {"fusion", "adapters", "mask_decoder"}
     assert any(line.startswith("trunk") and "frozen" in line and str(first) in line for line in told)
@@ -420,7 +424,9 @@ def test_samples_are_learned(make_sample_recipe: MakeRecipe, tmp_path: Path) -> 
 
 
 def test_without_anything_to_measure_the_last_model_counts(make_sample_recipe: MakeRecipe, tmp_path: Path) -> None:
-    recipe = make_sample_recipe(data={"validation_split": None}, stages=[{"steps": 1, "image_size": 32, "batch_size": 1}])
+    recipe = make_sample_recipe(
+        data={"validation_split": None}, stages=[{"steps": 1, "image_size": 32, "batch_size": 1}]
+    )
     assert train(recipe, tmp_path / "run") == tmp_path / "run/model"
 
 

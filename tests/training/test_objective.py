@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model, RS2Sam2Output
+from refersat.training.batch import Batch
 from refersat.training.objective import Totals, Trainee
 from refersat.training.parts import freeze_idle
 from refersat.training.recipe import LossOptions
-from refersat.training.batch import Batch
 
 SIDE = 64
 CATEGORIES = 2

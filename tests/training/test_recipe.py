@@ -71,7 +71,7 @@ def test_a_recipe_can_be_changed(recipe_file: Path) -> None:
     changed = changed_recipe(recipe, {"optimizer.clip": 0.5, "model.image_size": 64})
     assert (changed.optimizer.clip, changed.model) == (0.5, {"image_size": 64})
     assert recipe.optimizer.clip == 1.0
-    with pytest.raises(UserError, match="recipe mine: optimizer.clap: Extra inputs"):
+    with pytest.raises(UserError, match=r"recipe mine: optimizer\.clap: Extra inputs"):
         changed_recipe(recipe, {"optimizer.clap": 1})
 
 

@@ -196,7 +196,7 @@ def test_without_categories_nothing_can_be_called_absent(
     recipe = make_sample_recipe(
         data={"train": f"triplets:{folder}", "validation_split": None, "absent": 0.5, "split": "train"}
     )
-    with pytest.raises(UserError, match="fewer than two categories: give data.absent=0"):
+    with pytest.raises(UserError, match=r"fewer than two categories: give data\.absent=0"):
         SetSampler(recipe, samples_of(recipe).train, tokenizer, RS2Sam2Config.built_in())
 
 

@@ -46,7 +46,7 @@ class StopRequest:
 
 
 def ignore_requests(worker: int, *, over: Event) -> None:
-    """For data loading processes: Ctrl-C and SIGTERM may reach them too, but they end when the main process is `over`."""
+    """For data loading processes: Ctrl-C and SIGTERM reach them too, but they go on until the run is `over`."""
 
     def end(number: int, frame: FrameType | None) -> None:
         if over.is_set():

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from refersat.errors import UserError
 from refersat.models.rs2sam2 import RS2Sam2Model
@@ -110,20 +110,7 @@ def train(
             stage, rate = schedule.stage_at(step), schedule.rate(step)
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["scale"]
-            totals = devices.totals(Totals.of(batches))
-            terms: dict[str, Tensor] = {}
-            phrases: list[PhraseTerms] = []
-            for number, batch in enumerate(batches):
-                with devices.unsynchronised(prepared, last=number == len(batches) - 1):
-                    with devices.precision():
-                        loss, part, own = prepared(batch.to(devices.device), totals)
-                    # Every process has its part of the loss, and gradients are averaged over them.
-                    devices.accelerator.backward(loss * devices.processes)
-                for name, value in {"loss": loss.detach(), **part}.items():
-                    terms[name] = terms[name] + value if name in terms else value
-                if recipe.log_samples:
-                    phrases += phrase_terms(batch, own)
-            numbers, phrases = _numbers(devices, terms), devices.together(phrases)
+            numbers, phrases = _learn(devices, prepared, batches, own_terms=recipe.log_samples)
             gradient = devices.clip(trainee, recipe.optimizer.clip).item()
             if not (math.isfinite(numbers["loss"]) and math.isfinite(gradient)):
                 raise UserError(_not_a_number(numbers["loss"], gradient, step + 1, batches, folder))
@@ -148,12 +135,11 @@ def train(
                     scores = validate(devices, whole, tokenizer, setup.validation, stage.image_size)
                     score = scores.get("mIoU", -math.inf)
                     if devices.main:
-                        pictures = []
-                        if recipe.tensorboard:
-                            pictures = pictures_of(segmenter_of(devices, whole, tokenizer), setup.validation)
-                        journal.validation(step, scores, pictures)
-                        latest = {**facts, "step": step, "scores": scores}
-                        folder.save_model(whole, tokenizer, latest, best=bool(scores) and score > best)
+                        segmenter = segmenter_of(devices, whole, tokenizer)
+                        shown = pictures_of(segmenter, setup.validation) if recipe.tensorboard else []
+                        journal.validation(step, scores, shown)
+                        known = {**facts, "step": step, "scores": scores}
+                        folder.save_model(whole, tokenizer, known, best=score > best)
                         tell(_told(step, scores))
                     best = max(best, score)
             if stopping or schedule.saves_after(step):
@@ -194,6 +180,31 @@ def _trainee(setup: Setup, devices: Devices, vocabulary: int) -> Trainee:
     return Trainee(model, setup.categories, setup.loss).to(devices.device)
 
 
+def _learn(
+    devices: Devices, prepared: nn.Module, batches: Sequence[Batch], *, own_terms: bool
+) -> tuple[dict[str, float], list[PhraseTerms]]:
+    """Add the gradients of a batch, in the parts that it comes in.
+
+    Returns:
+        Its loss and terms, over all processes, and the terms of each of its phrases if `own_terms`.
+    """
+    totals = devices.totals(Totals.of(batches))
+    terms: dict[str, Tensor] = {}
+    phrases: list[PhraseTerms] = []
+    for number, batch in enumerate(batches):
+        with devices.unsynchronised(prepared, last=number == len(batches) - 1):
+            with devices.precision():
+                loss, part, own = prepared(batch.to(devices.device), totals)
+            # Every process has its part of the loss, and gradients are averaged over them.
+            devices.accelerator.backward(loss * devices.processes)
+        for name, value in {"loss": loss.detach(), **part}.items():
+            terms[name] = terms[name] + value if name in terms else value
+        if own_terms:
+            phrases += phrase_terms(batch, own)
+    values = devices.total(torch.stack(list(terms.values()))).tolist()  # all brought from the device at once
+    return dict(zip(terms, values, strict=True)), devices.together(phrases)
+
+
 def _optimizer(trainee: Trainee, recipe: Recipe) -> torch.optim.Optimizer:
     def scale(name: str) -> float:
         if not name.startswith("model."):
@@ -205,12 +216,6 @@ def _optimizer(trainee: Trainee, recipe: Recipe) -> torch.optim.Optimizer:
     if recipe.optimizer.kind == "muon":
         return Muon(groups, dtype=getattr(torch, recipe.optimizer.precision))
     return torch.optim.AdamW(groups)
-
-
-def _numbers(devices: Devices, terms: Mapping[str, Tensor]) -> dict[str, float]:
-    """The values of scalars, added up over all processes, and brought from the device at once."""
-    values = devices.total(torch.stack(list(terms.values())))
-    return dict(zip(terms, values.tolist(), strict=True))
 
 
 def _not_a_number(loss: float, gradient: float, step: int, batches: tuple[Batch, ...], folder: RunFolder) -> str:

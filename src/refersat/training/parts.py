@@ -80,7 +80,7 @@ def freeze_idle(model: RS2Sam2Model, *, boundary_loss: bool, presence_loss: bool
 
 
 def checkpoint_activations(model: RS2Sam2Model) -> None:
-    """Let the layers of trunk and union encoder be run again in the backward pass, instead of keeping what they made."""
+    """Let layers of trunk and union encoder run again in the backward pass, instead of keeping what they made."""
     # Transformers renamed it in version 5.
     enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
     enable({"use_reentrant": False})

@@ -113,8 +113,7 @@ class RunFolder:
             if log.exists():
                 lines = log.read_bytes().splitlines(keepends=True)
                 write_file(log, b"".join(line for line in lines if _step_of(line) <= step))
-        for half_written in (*self.path.glob(".*.new.*"), *self.path.glob(".*.old.*")):
-            shutil.rmtree(half_written, ignore_errors=True)
+        self._tidy()
         return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
 
     def save_model(
@@ -143,6 +142,17 @@ class RunFolder:
             finally:
                 shutil.rmtree(new, ignore_errors=True)
                 shutil.rmtree(old, ignore_errors=True)
+
+    def _tidy(self) -> None:
+        """Take away what a run that was killed in the middle of writing has left."""
+        for target in (self.model, self.best):
+            for old in self.path.glob(f".{target.name}.old.*"):
+                if not target.exists():
+                    old.rename(target)
+            for left in (*self.path.glob(f".{target.name}.old.*"), *self.path.glob(f".{target.name}.new.*")):
+                shutil.rmtree(left)
+        for left in (*self.path.glob(".*.tmp"), *self.path.glob("states/*.tmp")):
+            left.unlink()
 
     def _write_recipe(self, recipe: Recipe) -> None:
         write_file(self.recipe, recipe.model_dump_json(indent=2).encode())
