@@ -33,7 +33,7 @@ class Learner:
 
     def state(self) -> dict[str, Any]:
         """All of it by the parameters' names, with whole tensors on the CPU; every process has to ask."""
-        names = {parameter: name for name, parameter in self.trainee.named_parameters()}
+        names: dict[torch.Tensor, str] = {parameter: name for name, parameter in self.trainee.named_parameters()}
         return {
             "trainee": _whole(self.trainee.state_dict()),
             "optimizer": {names[parameter]: _whole(values) for parameter, values in self.optimizer.state.items()},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ class _Panel:
     """Lines over the same steps, each with its name."""
 
     title: str
-    lines: dict[str, Points]
+    lines: Mapping[str, Points]
     write: Callable[[float], str] = "{:g}".format
 
 

@@ -120,7 +120,7 @@ class Devices:
     def whole_model(self, model: RS2Sam2Model) -> Iterator[RS2Sam2Model]:
         """A model with all weights here, in evaluation mode: `model` itself, or a copy where that is sharded."""
         if not self.sharded:
-            model.eval()  # type: ignore[no-untyped-call]
+            model.eval()
             yield model
             model.train()
             return
@@ -129,7 +129,7 @@ class Devices:
             state = dict(model.state_dict(keep_vars=True))
             for name, tensor in copy.state_dict().items():
                 tensor.copy_(whole(state[name].detach()))
-        copy.eval()  # type: ignore[no-untyped-call]
+        copy.eval()
         yield copy
 
 

@@ -137,7 +137,7 @@ def _released(file: Path, family: str) -> Source:
 def _checked(recipe: Recipe, start: Start) -> Start:
     """The start with the origin of every parameter, once all weights are found to fit."""
     shapes = {name: tuple(tensor.shape) for name, tensor in empty_model(start.config).state_dict().items()}
-    origins = {}
+    origins: dict[str, str] = {}
     for source in start.sources:
         wrong = [
             f"{name} {list(source.shape(name))} instead of {list(shapes.get(name, ()))}"

@@ -68,7 +68,8 @@ def read_training_samples(data: SampleData) -> TrainingSamples:
 
 def _held_out(samples: Sequence[Sample], share: float) -> tuple[list[Sample], list[Sample]]:
     """Training and validation, by image: what is said of one image stays together. No matter what else is there."""
-    kept, held = [], []
+    kept: list[Sample] = []
+    held: list[Sample] = []
     for sample in samples:
         digest = hashlib.sha256(sample.image.name.encode()).digest()
         (held if int.from_bytes(digest[:8], "big") < share * 2**64 else kept).append(sample)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,7 @@ class Setup:
             return self.start.tokenizer
         sentences = corpus(np.random.default_rng(self.recipe.seed), self.recipe.tokenizer_sentences)
         if isinstance(self.source, TrainingSamples):
-            sentences = [*sentences, *(sample.phrase for sample in self.source.train)]
+            sentences = chain(sentences, (sample.phrase for sample in self.source.train))
         return train_tokenizer(sentences, folder, self.start.config.vocab_size - 1, max_length=longest)
 
 
