@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors import safe_open
 from transformers.utils import logging as transformers_logging
 
@@ -136,11 +137,16 @@ def test_weights_say_what_they_come_from(uninterrupted: Path, data_set: SimpleNa
     assert str(data_set.images.parent) not in text  # no place of this machine
 
 
+@pytest.mark.usefixtures("no_network")
 def test_transformers_reads_and_sends_the_model(uninterrupted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_card(*_: Any, **__: Any) -> None:
+        raise LocalEntryNotFoundError("a new repository has none")
+
     model = RS2Sam2Model.from_pretrained(uninterrupted / "best")
     sent: list[str] = []
     hub = SimpleNamespace(create_repo=lambda repo_id, **_: SimpleNamespace(repo_id=repo_id))
     monkeypatch.setattr("transformers.utils.hub.hf_api", lambda: hub)
+    monkeypatch.setattr("transformers.utils.hub.ModelCard.load", no_card)
     monkeypatch.setattr(
         RS2Sam2Model,
         "_upload_modified_files",
@@ -234,9 +240,27 @@ def test_a_run_is_not_overwritten(uninterrupted: Path, make_recipe: MakeRecipe) 
 
 
 def test_nothing_to_resume(make_recipe: MakeRecipe, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nothing to resume in .*: no state was saved"):
+    with pytest.raises(UserError, match=r"nothing to resume in .*: no run was begun there"):
         train(make_recipe(), tmp_path / "new", resume=True)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_run_that_saved_nothing_yet_is_resumed_from_its_beginning(
+    uninterrupted: Path, make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    def crash(step: int, values: dict[str, float]) -> None:
+        if step == 2:
+            raise RuntimeError("power cut")
+
+    out = tmp_path / "crashed"
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(make_recipe(), out, report=crash)
+    assert not (out / "states").exists()
+    with pytest.raises(UserError, match="give --resume"):
+        train(make_recipe(), out)
+    train(make_recipe(), out, resume=True)
+    assert losses_of(out) == losses_of(uninterrupted)
+    assert (out / "samples.jsonl").read_bytes() == (uninterrupted / "samples.jsonl").read_bytes()
 
 
 def test_a_state_of_another_model(uninterrupted: Path, make_recipe: MakeRecipe) -> None:
@@ -438,19 +462,20 @@ def recipe_file(make_recipe: MakeRecipe, tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_ctrl_c_in_a_terminal(recipe_file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_whole_group_of_processes_is_asked_to_stop(recipe_file: Path, tmp_path: Path, number: signal.Signals) -> None:
     out = tmp_path / "run"
-    words = ["-m", "refersat", "train", str(recipe_file), "--out", str(out)]
+    words = ["-m", "refersat", "train", str(recipe_file), "--out", str(out), "--set", "workers=2"]
     with subprocess.Popen([sys.executable, *words], stderr=subprocess.PIPE, text=True, start_new_session=True) as run:
         deadline = time.monotonic() + 120
         while not (out / "metrics.jsonl").exists() and run.poll() is None and time.monotonic() < deadline:
             time.sleep(0.1)
-        os.killpg(run.pid, signal.SIGINT)  # as a terminal does: the data loading process is asked, too
+        os.killpg(run.pid, number)  # as a terminal does: the data loading processes are asked, too
         errors = run.communicate(timeout=60)[1]
     assert run.returncode == 130
     assert "the state is saved, --resume goes on" in errors
     assert "Traceback" not in errors
-    assert list((out / "states").glob("step-*.pt"))
+    assert [int(path.stem[5:]) for path in (out / "states").iterdir()] == [losses_of(out)[-1][0]]
 
 
 def test_runs_of_both_precisions_in_one_process(make_recipe: MakeRecipe, tmp_path: Path) -> None:

@@ -14,8 +14,15 @@ class Stopped(KeyboardInterrupt):
     """A run ended early because it was asked to, after its state was saved."""
 
 
+_LAUNCHED = "TORCHELASTIC_RUN_ID"
+"""In the environment of processes that `torchrun` or `accelerate launch` has started."""
+
+
 class StopRequest:
-    """Within the `with` block, the first Ctrl-C or SIGTERM only sets `made`; a second one acts as ever.
+    """Within the `with` block, SIGTERM and the first Ctrl-C only set `made`; a second Ctrl-C acts as ever.
+
+    SIGTERM may come more than once: to the whole group of processes, and again from who passes it on. A launcher of
+    several processes passes on Ctrl-C, too, and ends what does not stop by itself: below one, no second one counts.
 
     Elsewhere than in the main thread Python allows no signal handlers: nothing changes there.
     """
@@ -33,16 +40,17 @@ class StopRequest:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._put_back()
+        for number in list(self._handlers):
+            self._put_back(number)
 
     def _make(self, number: int, frame: FrameType | None) -> None:
         self.made = True
-        self._put_back()
+        if number == signal.SIGINT and _LAUNCHED not in os.environ:
+            self._put_back(signal.SIGINT)
 
-    def _put_back(self) -> None:
-        while self._handlers:
-            number, handler = self._handlers.popitem()
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+    def _put_back(self, number: signal.Signals) -> None:
+        handler = self._handlers.pop(number)
+        signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def ignore_requests(worker: int, *, over: Event) -> None:

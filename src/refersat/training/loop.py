@@ -61,14 +61,14 @@ def train(
 
     Raises:
         UserError: the data or weights cannot be read, the recipe describes no possible model, `out` holds a run already
-            and `resume` is False, the disk is full, or the loss is no longer a number.
+            and `resume` is False, or none and it is True, the disk is full, or the loss is no longer a number.
         Stopped: Ctrl-C or SIGTERM came; the state is saved.
     """
     # What can be wrong is found before anything is written.
     devices = Devices(recipe)
     setup = set_up(recipe)
     schedule, folder = setup.schedule, RunFolder(out, recipe.keep)
-    folder.check(resume=resume)
+    resume = folder.check(resume=resume)
     devices.accelerator.wait_for_everyone()
     if devices.main and not resume:
         folder.begin(recipe)

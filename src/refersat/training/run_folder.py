@@ -79,26 +79,33 @@ class RunFolder:
         """What TensorBoard shows."""
         return self.path / "tensorboard"
 
-    def check(self, *, resume: bool) -> None:
+    def check(self, *, resume: bool) -> bool:
         """See that a run can begin here, or go on.
+
+        Returns:
+            Whether there is a state to go on from; a run to resume that was stopped before its first one begins anew.
 
         Raises:
             UserError: there is nothing to resume, or a run that a new one would destroy.
         """
         saved = bool(self.checkpoints.steps())
-        if resume and not saved:
-            raise UserError(f"nothing to resume in {self.path}: no state was saved there")
+        if resume and not (saved or self.recipe.exists()):
+            raise UserError(f"nothing to resume in {self.path}: no run was begun there")
         if not resume and (self.log.exists() or saved):
             raise UserError(f"{self.path} holds a run already: give --resume to go on, or another folder")
+        return resume and saved
 
     def begin(self, recipe: Recipe) -> None:
-        """Make the folder and keep the recipe in it.
+        """Make the folder and keep the recipe in it; what a run without a state has left goes.
 
         Raises:
             UserError: it cannot be made or written to.
         """
         with output_folder(self.path):
             self._write_recipe(recipe)
+            for log in (self.log, self.samples):
+                log.unlink(missing_ok=True)
+            self._tidy()
 
     def go_on(self, recipe: Recipe, step: int) -> list[str]:
         """Keep the recipe, and take from the logs what was done after `step`: it will be done again.
@@ -119,43 +126,49 @@ class RunFolder:
     def save_model(
         self, model: RS2Sam2Model, tokenizer: PhraseTokenizer, facts: Mapping[str, Any], *, best: bool
     ) -> None:
-        """Write the model folder in half precision, and once more as the best; those before stay until it is whole.
+        """Write the model folder in half precision, and once more as the best; at every moment a whole one is there.
 
         Raises:
             UserError: the disk is full or does not allow it.
         """
         state = {name: t.half() if t.is_floating_point() else t for name, t in model.state_dict().items()}
         for target in (self.best, self.model) if best else (self.model,):
-            new, old = (self.path / f".{target.name}.{age}.{os.getpid()}" for age in ("new", "old"))
+            new = self.path / f".{target.name}.new.{os.getpid()}"
             try:
                 with _without_progress_bars():
                     model.save_pretrained(new, state_dict=dict(state))  # it takes what it is given apart
                 tokenizer.save(new)
                 write_file(new / FACTS_FILE, json.dumps(facts, indent=2).encode())
-                if target.exists():
-                    target.rename(old)
-                new.rename(target)
+                _put_in_place(new, target)
             except Exception as error:  # safetensors has errors of its own for a full disk
-                if old.exists() and not target.exists():
-                    old.rename(target)
-                raise UserError(f"cannot write the model to {target}: {' '.join(str(error).split())}") from error
+                kept = "; the one before is whole" if target.exists() else ""
+                raise UserError(f"cannot write the model to {target}: {' '.join(str(error).split())}{kept}") from error
             finally:
                 shutil.rmtree(new, ignore_errors=True)
-                shutil.rmtree(old, ignore_errors=True)
 
     def _tidy(self) -> None:
         """Take away what a run that was killed in the middle of writing has left."""
-        for target in (self.model, self.best):
-            for old in self.path.glob(f".{target.name}.old.*"):
-                if not target.exists():
-                    old.rename(target)
-            for left in (*self.path.glob(f".{target.name}.old.*"), *self.path.glob(f".{target.name}.new.*")):
+        for folder in (self.model, self.best):
+            for left in self.path.glob(f".{folder.name}.new.*"):
                 shutil.rmtree(left)
         for left in (*self.path.glob(".*.tmp"), *self.path.glob("states/*.tmp")):
             left.unlink()
 
     def _write_recipe(self, recipe: Recipe) -> None:
         write_file(self.recipe, recipe.model_dump_json(indent=2).encode())
+
+
+def _put_in_place(new: Path, target: Path) -> None:
+    """Rename a model folder, or its files one by one where there is one already: no moment is without a whole model.
+
+    In between, configuration and tokenizer are the same, and the facts are gone: they are never those of other weights.
+    """
+    if not target.exists():
+        new.rename(target)
+        return
+    (target / FACTS_FILE).unlink(missing_ok=True)
+    for file in sorted(new.iterdir(), key=lambda file: file.name == FACTS_FILE):
+        file.replace(target / file.name)
 
 
 def _step_of(line: bytes) -> float:
