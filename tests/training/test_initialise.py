@@ -119,7 +119,9 @@ def test_the_report_says_what_comes_from_where(from_releases: MakeRecipe) -> Non
     assert f"{total / 1e6:.2f} M" in lines["all"]
 
 
-def test_a_run_starts_from_releases_and_tells(from_releases: MakeRecipe, released: SimpleNamespace, tmp_path: Path) -> None:
+def test_a_run_starts_from_releases_and_tells(
+    from_releases: MakeRecipe, released: SimpleNamespace, tmp_path: Path
+) -> None:
     told: list[str] = []
     recipe = from_releases(
         parts={"trunk": {"train": False}, "neck": {"train": False}},
@@ -154,9 +156,7 @@ def test_missing_weights_are_found_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
-def test_files_that_are_something_else(
-    from_releases: MakeRecipe, released: SimpleNamespace, tmp_path: Path
-) -> None:
+def test_files_that_are_something_else(from_releases: MakeRecipe, released: SimpleNamespace, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"init\.sam2: .*beit3_tiny\.pth holds weights of beit3"):
         plan_start(from_releases(init={"sam2": released.beit3}))
     damaged = tmp_path / "damaged.pt"
@@ -166,7 +166,9 @@ def test_files_that_are_something_else(
 
 
 def test_weights_of_other_sizes_are_named(from_releases: MakeRecipe) -> None:
-    with pytest.raises(UserError, match=r"\d+ weights of sam2_tiny\.pt do not fit the model: .*mlp\S+ \[48, 32\] instead of"):
+    with pytest.raises(
+        UserError, match=r"\d+ weights of sam2_tiny\.pt do not fit the model: .*mlp\S+ \[48, 32\] instead of"
+    ):
         plan_start(from_releases(model={"decoder_feed_forward": 64}))
     with pytest.raises(UserError, match=r"weights of beit3_tiny\.pth do not fit the model: .* instead of \[\]"):
         plan_start(from_releases(model={"union_layers": 1}))
@@ -175,7 +177,8 @@ def test_weights_of_other_sizes_are_named(from_releases: MakeRecipe) -> None:
 
 
 def test_a_tokenizer_with_more_words_than_the_model(from_releases: MakeRecipe, tmp_path: Path) -> None:
-    train_tokenizer([f"{first}{second} ship" for first in "abcdefgh" for second in "ijklmnop"], tmp_path, 90)
+    letters = [chr(first + number) for first in (0x61, 0x3B1, 0x430) for number in range(24)]  # Latin, Greek, Cyrillic
+    train_tokenizer(letters, tmp_path, 90)  # every character has a piece
     with pytest.raises(UserError, match=r"init\.tokenizer: .* tokens, the model 60"):
         plan_start(from_releases(init={"tokenizer": tmp_path / TOKENIZER_FILE}))
 

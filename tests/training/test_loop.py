@@ -24,9 +24,11 @@ from safetensors import safe_open
 from transformers.utils import logging as transformers_logging
 
 import refersat
+from refersat.cli.main import main
 from refersat.errors import UserError
 from refersat.models.rs2sam2 import RS2Sam2Model
 from refersat.training.batch import Batch
+from refersat.training.facts import code_sha256
 from refersat.training.interruption import Stopped
 from refersat.training.loop import train
 from refersat.training.objective import Trainee
@@ -131,10 +133,21 @@ def test_weights_say_what_they_come_from(uninterrupted: Path, data_set: SimpleNa
     text = (uninterrupted / "best" / "training.json").read_text()
     facts = json.loads(text)
     assert facts["refersat"] == refersat.__version__
+    assert facts["code_sha256"] == code_sha256()
     assert facts["data_sha256"] == hashlib.sha256(data_set.annotations.read_bytes()).hexdigest()
     assert facts["recipe"]["optimizer"]["learning_rate"] == 2e-3
     assert facts["recipe"]["data"]["annotations"] == data_set.annotations.name
     assert str(data_set.images.parent) not in text  # no place of this machine
+
+
+def test_the_other_commands_take_the_model(uninterrupted: Path, triplets: Path, data_set: SimpleNamespace) -> None:
+    model, out = str(uninterrupted / "best"), uninterrupted / "out"
+    image = str(data_set.images / "0.png")
+    assert main(["predict", image, "-t", "the ship", "--model", model, "--out", str(out), "--device", "cpu"]) == 0
+    assert list(out.glob("*.mask.*"))
+    words = ["--model", model, "--data", f"triplets:{triplets}", "--split", "val", "--device", "cpu"]
+    assert main(["evaluate", *words, "--out", str(uninterrupted / "scores")]) == 0
+    assert "mIoU" in (uninterrupted / "scores" / "metrics.json").read_text()
 
 
 @pytest.mark.usefixtures("no_network")
@@ -199,6 +212,24 @@ def test_a_stop_on_request_saves_the_state(
     assert model == out / "best"
     assert fingerprint(model) == fingerprint(uninterrupted / "best")
     assert fingerprint(out / "model") == fingerprint(uninterrupted / "model")
+
+
+def test_a_stop_before_a_validation_puts_it_off(uninterrupted: Path, make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    def stop(step: int, values: dict[str, float]) -> None:
+        if step == 3:
+            signal.raise_signal(signal.SIGTERM)
+
+    out = tmp_path / "stopped"
+    with pytest.raises(Stopped, match="stopped after 3 of 6 steps"):
+        train(make_recipe(), out, report=stop)
+    assert not (out / "model").exists()
+    train(make_recipe(), out, resume=True)
+    train(make_recipe(), out, resume=True)  # it is not measured again
+    scores = [[line for line in log_of(each) if "validation" in line] for each in (out, uninterrupted)]
+    assert scores[0] == scores[1]
+    assert losses_of(out) == losses_of(uninterrupted)
+    for name in ("model", "best"):
+        assert fingerprint(out / name) == fingerprint(uninterrupted / name)
 
 
 def test_a_second_interrupt_is_immediate(make_recipe: MakeRecipe, tmp_path: Path) -> None:

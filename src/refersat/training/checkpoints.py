@@ -97,6 +97,13 @@ def _like(tensor: torch.Tensor, other: Any) -> torch.Tensor:
     return spread
 
 
+def _cause(error: BaseException | None) -> OSError | None:
+    """The system's own error: PyTorch's writer stumbles once more on its way out, in words of its own."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__context__
+    return error
+
+
 @dataclass(frozen=True)
 class Checkpoints:
     """The folder of the states of a run, one file each, named by the steps that were done."""
@@ -126,9 +133,10 @@ class Checkpoints:
             temporary.replace(path)
         except BaseException as error:
             temporary.unlink(missing_ok=True)
-            if isinstance(error, OSError) or "PytorchStreamWriter" in str(error):
-                raise UserError(self._not_written(error)) from error
-            raise
+            cause = _cause(error)
+            if cause is None and "PytorchStreamWriter" not in str(error):
+                raise
+            raise UserError(self._not_written(cause or error)) from error
         for old in self.steps()[: -self.keep]:
             self._path(old).unlink()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 import transformers
 
+import refersat
 from refersat import __version__
 from refersat.models import store
 from refersat.training.devices import Devices
@@ -21,6 +23,7 @@ def facts_of(recipe: Recipe, start: Start, fingerprint: str, devices: Devices) -
     files = {entry.file for source in start.sources for entry in source.checkpoint.entries.values()}
     return {
         "refersat": __version__,
+        "code_sha256": code_sha256(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "recipe": _without_folders(recipe.model_dump()),
@@ -33,6 +36,15 @@ def facts_of(recipe: Recipe, start: Start, fingerprint: str, devices: Devices) -
             "machine": f"{platform.system()} {platform.machine()}",
         },
     }
+
+
+def code_sha256() -> str:
+    """Of all Python files of the package: the version alone does not tell what was changed in between."""
+    package = Path(refersat.__file__).parent
+    digest = hashlib.sha256()
+    for file in sorted(package.rglob("*.py")):
+        digest.update(file.relative_to(package).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def _without_folders(value: Any) -> Any:

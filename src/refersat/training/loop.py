@@ -84,12 +84,12 @@ def train(
     learner = Learner(trainee, optimizer, average)
     prepared.train()
 
-    step, best = 0, -math.inf
+    step, best, measured = 0, -math.inf, 0
     changed: list[str] = []
     if resume:
         state = folder.checkpoints.load()
         learner.load(state)
-        step, best = state["step"], state["best"]
+        step, best, measured = state["step"], state["best"], state["measured"]
         if devices.main:
             changed = folder.go_on(recipe, step)
             changed += ["(the data itself)"] if state["data"] != setup.fingerprint else []
@@ -101,11 +101,33 @@ def train(
         if resume:
             journal.note(step, resumed=True, recipe_changed=changed)
 
+    def measure() -> float:
+        """Score the model as it is now, and keep it; the best score so far."""
+        image_size = schedule.stage_at(step - 1).image_size
+        with average.in_place(model), devices.whole_model(model) as whole:
+            scores = validate(devices, whole, tokenizer, setup.validation, image_size)
+            score: float = scores.get("mIoU", -math.inf)
+            if devices.main:
+                segmenter = segmenter_of(devices, whole, tokenizer)
+                journal.validation(step, scores, pictures_of(segmenter, setup.validation) if recipe.tensorboard else [])
+                folder.save_model(whole, tokenizer, {**facts, "step": step, "scores": scores}, best=score > best)
+                tell(_told(step, scores))
+        return max(best, score)
+
+    def save() -> None:
+        """Keep all that is needed to go on."""
+        state = {**learner.state(), "step": step, "best": best, "measured": measured, "data": setup.fingerprint}
+        if devices.main:
+            folder.checkpoints.save(step, state)
+
     share = Share(devices.rank, devices.processes, recipe.optimizer.accumulate)
     sampler = setup.sampler(tokenizer, model.config)
     stopping = False
     began = time.perf_counter()
     with StopRequest() as request:
+        if measured < step and schedule.validates_after(step):  # the stop came first
+            best, measured = measure(), step
+            save()
         for batches in stream(sampler, schedule, share, start=step, workers=recipe.workers):
             stage, rate = schedule.stage_at(step), schedule.rate(step)
             for group in optimizer.param_groups:
@@ -131,24 +153,12 @@ def train(
                 devices.accelerator.set_trigger()
             stopping = devices.accelerator.check_trigger() and step < schedule.steps  # asking one process stops all
             if not stopping and schedule.validates_after(step):
-                with average.in_place(model), devices.whole_model(model) as whole:
-                    scores = validate(devices, whole, tokenizer, setup.validation, stage.image_size)
-                    score = scores.get("mIoU", -math.inf)
-                    if devices.main:
-                        segmenter = segmenter_of(devices, whole, tokenizer)
-                        shown = pictures_of(segmenter, setup.validation) if recipe.tensorboard else []
-                        journal.validation(step, scores, shown)
-                        known = {**facts, "step": step, "scores": scores}
-                        folder.save_model(whole, tokenizer, known, best=score > best)
-                        tell(_told(step, scores))
-                    best = max(best, score)
+                best, measured = measure(), step
             if stopping or schedule.saves_after(step):
-                state = {**learner.state(), "step": step, "best": best, "data": setup.fingerprint}
-                if devices.main:
-                    folder.checkpoints.save(step, state)
+                save()
             if stopping:
                 break
-            if schedule.validates_after(step):
+            if measured == step:
                 devices.accelerator.wait_for_everyone()
                 began = time.perf_counter()
     devices.accelerator.wait_for_everyone()
