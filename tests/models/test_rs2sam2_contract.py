@@ -60,6 +60,8 @@ class TestContract:
             torch.testing.assert_close(output.pseudo_mask, output.pseudo_mask_logits.sigmoid())
         if model.config.boundary_scalar:
             expected["text_weight"] = (3,)
+        if model.config.candidate_width:
+            expected |= {"candidate logits": (3, 1, 16, 16), "edges": (3, 4, 16, 16), "survey": (3, 8, 16, 16)}
         assert shapes == expected
         assert all(value.dtype == torch.float32 and value.isfinite().all() for value in numbers(output).values())
         assert ((output.iou_scores >= 0) & (output.iou_scores <= 1)).all()
@@ -83,7 +85,7 @@ class TestContract:
             part = slice(row, row + 1)
             alone = answer(model, IDS[part, :length], MASK[part, :length], (images[0][part], images[1][part]))
             for name, value in numbers(alone).items():
-                torch.testing.assert_close(together[name][part], value, rtol=1e-5, atol=1e-5)
+                torch.testing.assert_close(together[name][part], value, rtol=5e-5, atol=5e-5)  # sums of another order
 
     @torch.no_grad()
     def test_phrases_that_share_an_image_get_what_each_gets_with_its_own(self, model: RS2Sam2Model) -> None:

@@ -9,6 +9,7 @@ from parity import fill_tensor
 from torch import Tensor
 
 from refersat.models.beit3 import UNKNOWN_TOKEN
+from refersat.models.candidates import FIRST_GAIN
 from refersat.models.losses import boundary, cross_entropy, dice
 from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model, RS2Sam2Output
 
@@ -39,6 +40,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         "trunk_background": 12,
         "trunk_convolutions": [0, 1, 2, 0],
         "fusion_from_block": 4,
+        "candidate_width": 8,
         "resize_antialias": True,
         "presence": "object_score",
         "presence_threshold": 0.5,
@@ -74,6 +76,8 @@ def make_model(**changes: Any) -> RS2Sam2Model:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(torch.from_numpy(fill_tensor(name, tuple(parameter.shape))))
+        if model.candidates is not None:
+            model.candidates.gains.fill_(FIRST_GAIN)  # all there is of the mask passes through them
     return model
 
 
@@ -97,17 +101,22 @@ def numbers(output: RS2Sam2Output) -> dict[str, Tensor]:
     flat = {name: value for name, value in output.items() if isinstance(value, Tensor)}
     for name in ("features", "image_maps"):
         flat |= {f"{name} {level}": each for level, each in enumerate(output[name])}
+    if output.candidates is not None:
+        found = output.candidates
+        flat |= {"candidate logits": found.logits, "edges": found.survey.edges, "survey": found.survey.features}
     return flat
 
 
 def training_loss(output: RS2Sam2Output, *, boundary_loss: bool) -> Tensor:
-    """Every term by which a phrase can teach: mask, presence and, where there is a scalar, the boundary."""
+    """Every term by which a sample can teach: mask, presence, and boundary and candidates where the model has them."""
     assert output.logits is not None
     assert output.presence_logits is not None
     target = (torch.rand(output.logits.shape, generator=torch.Generator().manual_seed(2)) < 0.5).float()
     loss = cross_entropy(output.logits, target) + dice(output.logits, target) + output.presence_logits.square()
     if boundary_loss and output.text_weight is not None:
         loss = loss + boundary(output.logits, target, output.text_weight, kind="soft")
+    if output.candidates is not None:
+        loss = loss + output.candidates.survey.edges.mean() + output.candidates.logits.mean()
     return loss.sum()
 
 

@@ -121,6 +121,7 @@ def make_recipe(data_set: SimpleNamespace, tiny_model: dict[str, Any]) -> Callab
         data: SimpleNamespace = data_set,
         model: dict[str, Any] | None = None,
         never_absent: Sequence[str] = (),
+        rare: float = 0.0,
         **changes: Any,
     ) -> Recipe:
         defaults: dict[str, Any] = {
@@ -132,6 +133,7 @@ def make_recipe(data_set: SimpleNamespace, tiny_model: dict[str, Any]) -> Callab
                 "images": data.images,
                 "validation": data.validation,
                 "never_absent": list(never_absent),
+                "rare": rare,
             },
             "stages": [
                 {"steps": 3, "image_size": 32, "batch_size": 2},

@@ -107,7 +107,7 @@ def test_sizes(make_sampler: Callable[..., PhraseSampler], side: int) -> None:
 
 def test_phrases_share_a_view(make_sampler: Callable[..., PhraseSampler], tokenizer: PhraseTokenizer) -> None:
     sampler = make_sampler()
-    batch = batch_of(sampler, 0, size=2, image_size=32, phrases=3)
+    batch = batch_of(sampler, 0, size=2, image_size=64, phrases=3)
     assert len(batch.pixel_values) == len(batch.union_pixel_values) == len(batch.labels) == 2
     assert len(batch.input_ids) == len(batch.attention_mask) == len(batch.target) == len(batch.present) == 6
     shown = batch.labels.repeat_interleave(3, 0).repeat_interleave(4, 1).repeat_interleave(4, 2) > 0
@@ -129,6 +129,36 @@ def test_small_objects_weigh_more_than_large_ones_and_the_ground_least(
     ground, ship, tank = (batch.label_weights[batch.labels == label].unique() for label in (0, 1, 2))
     assert len(ground) == len(ship) == len(tank) == 1
     assert 0 < ground < tank < ship
+
+
+def test_edges_lead_from_every_cell_to_the_box_of_its_object(
+    make_sampler: Callable[..., PhraseSampler], write_data_set: Callable[..., SimpleNamespace], tmp_path: Path
+) -> None:
+    data = write_data_set(tmp_path, [[("ship", 8, 16, 24, 8)]])
+    augment = {"crop": 0.0, "flip": False, "rotate": False}
+    batch = batch_of(make_sampler(data=data, augment=augment), 0, size=1, image_size=64)
+    expected = torch.zeros(4, 16, 16)
+    for row in range(4, 6):
+        for column in range(2, 8):
+            distances = (column + 0.5 - 2, row + 0.5 - 4, 8 - column - 0.5, 6 - row - 0.5)
+            expected[:, row, column] = torch.tensor(distances)
+    assert torch.equal(batch.edges[0], expected)
+
+
+def test_rare_categories_come_more_often_when_asked(
+    make_sampler: Callable[..., PhraseSampler], write_data_set: Callable[..., SimpleNamespace], tmp_path: Path
+) -> None:
+    ship, tank = [("ship", 8, 8, 16, 16)], [("storage tank", 8, 8, 16, 16)]
+    data = write_data_set(tmp_path, [ship, ship, ship, ship, ship, ship, ship, tank])
+
+    def share(rare: float) -> float:
+        sampler = make_sampler(data=data, rare=rare, augment=TURNS_ONLY)
+        labels = torch.cat([batch_of(sampler, k, size=8, image_size=32).labels for k in range(40)])
+        return float((labels == 2).flatten(1).any(1).float().mean())
+
+    # One in eight images: drawn (0.5 / 0.125) ** 0.5 = 2 times as often, 2 of 9.
+    assert share(0.0) == pytest.approx(1 / 8, abs=0.06)
+    assert share(0.5) == pytest.approx(2 / 9, abs=0.06)
 
 
 def test_the_target_is_empty_where_the_phrase_names_nothing(make_sampler: Callable[..., PhraseSampler]) -> None:

@@ -36,7 +36,7 @@ from refersat.training.parts import part_of
 from refersat.training.recipe import InitOptions, LossOptions, Recipe
 from refersat.training.recipe_files import load_recipe
 
-TERMS = {"loss", *LossOptions.model_fields} - {"boundary_kind"}
+TERMS = {"loss", *LossOptions.model_fields} - {"boundary_kind", "candidate_dice"}
 MakeRecipe = Callable[..., Recipe]
 
 
@@ -450,7 +450,7 @@ def test_less_memory_gives_the_same_losses(make_recipe: MakeRecipe, uninterrupte
 def test_only_what_the_recipe_says_is_trained(
     make_sample_recipe: MakeRecipe, tiny_model: dict[str, Any], tmp_path: Path
 ) -> None:
-    frozen = ["union_encoder", "projections", "mask_prompt", "trunk", "neck", "prompt_encoder"]
+    frozen = ["union_encoder", "projections", "mask_prompt", "candidates", "trunk", "neck", "prompt_encoder"]
     recipe = make_sample_recipe(parts={part: {"train": False} for part in frozen}, loss={"coarse": 0, "pseudo_mask": 0})
     told: list[str] = []
     first = train(make_sample_recipe(), tmp_path / "first")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import fields, replace
 from types import SimpleNamespace
@@ -12,16 +13,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from refersat.models.candidates import Candidates, Survey
 from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model, RS2Sam2Output
 from refersat.training.batch import Batch
 from refersat.training.objective import Totals, Trainee
 from refersat.training.parts import freeze_idle
 from refersat.training.recipe import LossOptions
+from refersat.training.setup import OUTLINE_TERMS
 
 SIDE = 64
 CATEGORIES = 2
 WEIGHTS = [name for name in LossOptions.model_fields if name != "boundary_kind"]
-VIEWS = ("pixel_values", "union_pixel_values", "labels", "label_weights")
+VIEWS = ("pixel_values", "union_pixel_values", "labels", "label_weights", "edges")
 """What a batch holds of its views; the rest is of its phrases."""
 
 
@@ -45,16 +48,19 @@ def make_batch(present: list[float]) -> Batch:
         named=torch.arange(size) % CATEGORIES,
         labels=labels,
         label_weights=torch.where(labels == 0, 0.2, 1.0),
+        edges=torch.where(labels == 0, 0.0, 2.0)[:, None].repeat(1, 4, 1, 1),
     )
 
 
 class Answers(nn.Module):
     """A model that answers with what it is given."""
 
-    def __init__(self, batch: Batch, **changes: Tensor | None) -> None:
+    def __init__(self, batch: Batch, **changes: Any) -> None:
         super().__init__()
         self.config = SimpleNamespace(hidden_size=CATEGORIES + 1)
         self.trunk = SimpleNamespace(image_map_widths=[CATEGORIES + 1] * 2)
+        found = changes.get("candidates")
+        self.candidates = None if found is None else SimpleNamespace(width=CATEGORIES + 1)
         size = len(batch.present)
         one_hot = F.one_hot(batch.labels, CATEGORIES + 1).float()
         answers: dict[str, Any] = {
@@ -72,11 +78,19 @@ class Answers(nn.Module):
         return self.output
 
 
-def terms_of(batch: Batch, **changes: Tensor | None) -> dict[str, float]:
+def found_in(batch: Batch) -> Candidates:
+    """What a perfect candidate finder says."""
+    one_hot = F.one_hot(batch.labels, CATEGORIES + 1).float().permute(0, 3, 1, 2)
+    kind = batch.labels[:, None] == 1 + batch.named.view(-1, 1, 1, 1)
+    nothing = torch.zeros(1)
+    return Candidates(Survey(one_hot, batch.edges), 40 * kind.float() - 20, nothing, nothing, nothing)
+
+
+def terms_of(batch: Batch, **changes: Any) -> dict[str, float]:
     torch.manual_seed(0)
-    trainee = Trainee(Answers(batch, **changes), CATEGORIES, LossOptions())  # type: ignore[arg-type]
+    trainee = Trainee(Answers(batch, **changes), CATEGORIES, LossOptions(candidate_dice=1.0))  # type: ignore[arg-type]
     with torch.no_grad():
-        for level, scale in zip(trainee.category_head.levels, (20.0, 0.0), strict=True):
+        for level, scale in zip(trainee.category_head.levels, (20.0, 0.0), strict=False):
             level[1].weight.copy_(scale * torch.eye(CATEGORIES + 1))
             level[1].bias.zero_()
         trainee.coarse_head.weight.fill_(40 / (CATEGORIES + 1))
@@ -87,7 +101,36 @@ def terms_of(batch: Batch, **changes: Tensor | None) -> dict[str, float]:
 
 
 def test_a_perfect_answer_costs_nothing() -> None:
-    assert terms_of(make_batch([1.0, 0.0])) == pytest.approx(dict.fromkeys(WEIGHTS, 0.0), abs=1e-5)
+    batch = make_batch([1.0, 0.0])
+    costs = terms_of(batch, candidates=found_in(batch))
+    assert costs == pytest.approx(dict.fromkeys(WEIGHTS, 0.0), abs=1e-5)
+    without = [name for name in WEIGHTS if name not in ("candidates", "candidate_dice", "edges")]
+    assert terms_of(batch) == pytest.approx(dict.fromkeys(without, 0.0), abs=1e-5)
+
+
+def test_candidates_that_are_none_and_boxes_that_are_too_large_cost() -> None:
+    batch = make_batch([1.0, 0.0])
+    right = found_in(batch)
+    larger = replace(right.survey, edges=2 * right.survey.edges)
+    costs = terms_of(batch, candidates=replace(right, survey=larger, logits=-right.logits))
+    assert costs["edges"] == pytest.approx(math.log(4), rel=1e-4)
+    assert costs["candidates"] == pytest.approx(20, rel=1e-4)
+    assert costs["candidate_dice"] == pytest.approx(1, rel=1e-4)
+
+
+def test_candidates_are_of_the_named_kind_also_where_another_is_meant() -> None:
+    batch = make_batch([1.0, 0.0])  # the second phrase names a kind that is in the view, but not this one
+    assert terms_of(batch, candidates=found_in(batch))["candidates"] < 1e-5
+    emptied = found_in(batch)
+    emptied.logits[1] = -20
+    assert terms_of(batch, candidates=emptied)["candidates"] > 1e-2
+
+
+def test_of_the_ground_no_box_is_asked() -> None:
+    batch = make_batch([1.0])
+    right = found_in(batch)
+    elsewhere = torch.where(batch.labels[:, None] == 0, 7.0, right.survey.edges)
+    assert terms_of(batch, candidates=replace(right, survey=replace(right.survey, edges=elsewhere)))["edges"] < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -127,7 +170,8 @@ def test_a_batch_without_any_target_is_finite() -> None:
 
 
 def test_a_model_without_text_scalar_and_mask_prompt_has_no_such_terms() -> None:
-    terms = terms_of(make_batch([1.0]), text_weight=None, pseudo_mask_logits=None)
+    batch = make_batch([1.0])
+    terms = terms_of(batch, text_weight=None, pseudo_mask_logits=None, candidates=found_in(batch))
     assert set(WEIGHTS) - set(terms) == {"boundary", "pseudo_mask"}
 
 
@@ -152,8 +196,9 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(make_trainee: Callable[..., T
     [
         {},
         {"block_fusion": "uni"},
-        {"block_fusion": "linear"},
-        {"block_fusion": "none", "mlp_adapter": False},
+        {"block_fusion": "linear", "candidate_width": 0},
+        {"block_fusion": "none", "mlp_adapter": False, "candidate_width": 0},
+        {"candidate_width": 0},
         {"encoder_fusion": False},
         {"mask_prompt": "none"},
         {"boundary_scalar": False},
@@ -176,7 +221,7 @@ def test_exactly_the_parameters_that_learn_are_trained(
 def test_phrases_that_share_a_view_cost_what_they_cost_alone(
     make_trainee: Callable[..., Trainee], fusion_from_block: int
 ) -> None:
-    trainee = make_trainee(LossOptions(), fusion_from_block=fusion_from_block)
+    trainee = make_trainee(LossOptions(candidate_dice=1.0), fusion_from_block=fusion_from_block)
     alone = make_batch([1.0, 0.0, 1.0, 0.0])
     first_of_two = [0, 0, 2, 2]
     views = {name: getattr(alone, name) for name in VIEWS}
@@ -195,15 +240,15 @@ def test_without_phrases_only_the_image_side_learns(make_trainee: Callable[..., 
         for field in fields(Batch)
         if field.name not in (*VIEWS, "views", "phrases")
     }
-    trainee = make_trainee(LossOptions(categories=2.0))
+    trainee = make_trainee(LossOptions(categories=2.0, edges=0.5))
     loss, terms, _ = trainee(replace(batch, **phrases))
-    assert set(terms) == {"categories"}
-    assert loss.item() == pytest.approx(2 * terms["categories"].item())
+    assert set(terms) == {"categories", "edges"}
+    assert loss.item() == pytest.approx(2 * terms["categories"].item() + 0.5 * terms["edges"].item())
     loss.backward()
     reached = {
         name.split(".")[1] for name, parameter in trainee.model.named_parameters("m") if parameter.grad is not None
     }
-    assert reached == {"trunk"}
+    assert reached == {"trunk", "candidates"}
 
 
 def test_where_a_label_counts_more_a_mistake_costs_more() -> None:
@@ -226,7 +271,7 @@ def test_parts_of_a_batch_add_up_to_the_whole(make_trainee: Callable[..., Traine
         Batch(**{name: value[place] for name, value in tensors.items() if isinstance(value, Tensor)})
         for place in (slice(0, 1), slice(1, 4))
     ]
-    trainee = make_trainee(LossOptions())
+    trainee = make_trainee(LossOptions(candidate_dice=1.0))
     loss, terms, own = trainee(whole)
     loss.backward()
     gradients = {name: p.grad.clone() for name, p in trainee.named_parameters() if p.grad is not None}
@@ -256,13 +301,13 @@ def test_every_phrase_has_its_own_terms(make_trainee: Callable[..., Trainee]) ->
 def test_samples_without_outlines_train_without_the_heads_that_need_them(make_trainee: Callable[..., Trainee]) -> None:
     outlined = make_trainee(LossOptions())
     trainee = Trainee(outlined.model, None, LossOptions())
-    batch = replace(make_batch([1.0]), named=None, labels=None, label_weights=None)
+    batch = replace(make_batch([1.0]), named=None, labels=None, label_weights=None, edges=None)
     _, terms, _ = trainee(batch)
-    assert set(WEIGHTS) - set(terms) == {"categories", "named"}
+    assert set(WEIGHTS) - set(terms) == OUTLINE_TERMS
     assert not [name for name, _ in trainee.named_parameters() if name.startswith(("category_head", "named_head"))]
 
 
-@pytest.mark.parametrize("name", ["coarse", "presence", "pseudo_mask", "categories", "named"])
+@pytest.mark.parametrize("name", ["coarse", "presence", "pseudo_mask", "categories", "named", "candidates", "edges"])
 def test_what_has_no_weight_is_not_computed(make_trainee: Callable[..., Trainee], name: str) -> None:
     trainee = make_trainee(LossOptions(**{name: 0.0}))
     _, terms, _ = trainee(make_batch([1.0, 0.0]))
@@ -286,7 +331,13 @@ def test_the_released_boundary_loss_teaches_the_text_scalar_alone(make_trainee: 
 
 def test_no_trained_parameter_is_out_of_reach_without_any_fusion(make_trainee: Callable[..., Trainee]) -> None:
     # Several processes wait for each other's gradients: one that never comes would stop them.
-    changes = {"block_fusion": "none", "encoder_fusion": False, "boundary_scalar": False, "mask_prompt": "none"}
+    changes = {
+        "block_fusion": "none",
+        "candidate_width": 0,
+        "encoder_fusion": False,
+        "boundary_scalar": False,
+        "mask_prompt": "none",
+    }
     trained, gradients = trained_and_gradients(make_trainee(LossOptions(), **changes))
     assert all(gradients[name] is not None for name in trained)
 
@@ -296,5 +347,10 @@ def trained_and_gradients(trainee: Trainee) -> tuple[set[str], dict[str, Tensor 
     trainee(make_batch([1.0, 0.0]))[0].backward()
     gradients = {name: parameter.grad for name, parameter in trainee.named_parameters()}
     weights = trainee.weights
-    freeze_idle(trainee.model, boundary_loss=weights.boundary > 0, presence_loss=weights.presence > 0)
+    freeze_idle(
+        trainee.model,
+        boundary_loss=weights.boundary > 0,
+        presence_loss=weights.presence > 0,
+        edges_loss=weights.edges > 0,
+    )
     return {name for name, parameter in trainee.named_parameters() if parameter.requires_grad}, gradients

@@ -42,6 +42,8 @@ class RS2Sam2Config(PreTrainedConfig):
         block_fusion, mlp_adapter: what is added to each Hiera block.
         fusion_from_block: the first block with a fusion layer, 0 as released. What lies before is the same for all
             phrases about an image, and runs once for them.
+        candidate_width: of the features in which objects of the named kind are found before one is chosen (for
+            training from scratch); 0, as in SAM 2, is without.
         encoder_fusion: fusion with the text after the encoder.
         mask_prompt: how the pseudo-mask is made.
         boundary_scalar: has the text scalar of the boundary loss.
@@ -75,6 +77,7 @@ class RS2Sam2Config(PreTrainedConfig):
     decoder_feed_forward: int = 2048
     block_fusion: BlockFusionKind = "bi"
     fusion_from_block: int = 0
+    candidate_width: int = 0
     mlp_adapter: bool = True
     encoder_fusion: bool = True
     mask_prompt: MaskPromptKind = "attention"
@@ -133,6 +136,10 @@ class RS2Sam2Config(PreTrainedConfig):
             raise ValueError(
                 f"fusion_from_block must be one of the {sum(self.trunk_depths)} blocks, not {self.fusion_from_block}"
             )
+        if self.candidate_width < 0:
+            raise ValueError(f"candidate_width must be a width or 0, not {self.candidate_width}")
+        if self.candidate_width and self.block_fusion not in ("uni", "bi"):
+            raise ValueError(f"candidate_width needs a block_fusion that hears the text, not {self.block_fusion}")
         for width, heads in zip(self.trunk_widths, self.trunk_heads, strict=True):
             _check_multiple("trunk_widths", width, heads)
             if self.block_fusion in ("uni", "bi"):
@@ -193,6 +200,7 @@ class RS2Sam2Config(PreTrainedConfig):
             trunk_convolutions=[0, 1, 1, 0],
             trunk_background=12,
             fusion_from_block=6,
+            candidate_width=64,
             stem="convolutional",
             decoder_feed_forward=512,
             resize_antialias=True,

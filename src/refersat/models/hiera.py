@@ -23,27 +23,11 @@ from transformers.models.sam2.modeling_sam2 import (
     window_unpartition,
 )
 
+from refersat.models.convolutions import ResidualConvolutions
 from refersat.models.fusion import ADAPTER_SCALE, Adapter, BlockFusion, BlockFusionKind
 
 StemKind = Literal["patch", "convolutional"]
 """How pixels become stride-4 tokens: SAM 2's single 7x7 convolution, or a small stack of 3x3 ones."""
-
-
-class ResidualConvolutions(nn.Module):
-    """x + Conv(GELU(Norm(Conv(x)))), 3x3, at one resolution."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Conv2d(width, width, kernel_size=3, padding=1),
-            Sam2LayerNorm(width, data_format="channels_first"),
-            nn.GELU(),
-            nn.Conv2d(width, width, kernel_size=3, padding=1),
-        )
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        return features + cast(Tensor, self.layers(features))
 
 
 class ConvolutionalStem(nn.Module):
@@ -198,7 +182,7 @@ class FusedHiera(nn.Module):
         return ImageState(features, tuple(maps))
 
     def listen(
-        self, state: ImageState, text: Tensor | None, text_padding: Tensor | None
+        self, state: ImageState, text: Tensor | None, text_padding: Tensor | None, marks: Tensor | None = None
     ) -> tuple[tuple[Tensor, ...], Tensor | None]:
         """Run the other blocks.
 
@@ -206,6 +190,7 @@ class FusedHiera(nn.Module):
             state: of N images.
             text: (B, L, T) projected phrases, B/N in a row about each image; None runs the blocks without any.
             text_padding: (B, L) bool, True = padding; None when nothing is padded.
+            marks: (B, H, W, C) added to what the first of these blocks sees; needs `text`.
 
         Returns:
             Feature maps (B, S/4, S/4, C), (B, S/8, S/8, 2C), ... of the four stages, N instead of B where a stage ends
@@ -214,6 +199,8 @@ class FusedHiera(nn.Module):
         features, maps = state.features, list(state.maps)
         if text is not None and self.first_listener < len(self.blocks):
             features = per_phrase(features, len(text))
+            if marks is not None:
+                features = features + marks
         for index, block in enumerate(self.blocks[self.first_listener :], start=self.first_listener):
             features, text = block(features, text, text_padding)
             if index in self.stage_ends:

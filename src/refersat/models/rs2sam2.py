@@ -25,6 +25,7 @@ from transformers.models.sam2.modeling_sam2 import (
 from transformers.utils.generic import ModelOutput
 
 from refersat.models.beit3 import UnionEncoder
+from refersat.models.candidates import FIRST_GAIN, CandidateFinder, Candidates
 from refersat.models.configuration import RS2Sam2Config
 from refersat.models.fusion import Adapter, BlockFusion, EncoderFusion
 from refersat.models.hiera import FusedHiera, per_phrase
@@ -54,6 +55,7 @@ class RS2Sam2Output(ModelOutput):
         image_embedding: (B, hidden, S/16, S/16) what the mask decoder sees of the image, after all fusion.
         image_maps: what the trunk made of the N images before it heard a phrase: (N, H, W, C) for each stage that ended
             there, then the state at that point.
+        candidates: what looks like the named kind, or None without a candidate finder.
     """
 
     logits: Tensor | None = None
@@ -67,6 +69,7 @@ class RS2Sam2Output(ModelOutput):
     features: tuple[Tensor, ...] | None = None
     image_embedding: Tensor | None = None
     image_maps: tuple[Tensor, ...] | None = None
+    candidates: Candidates | None = None
 
 
 class RS2Sam2Model(PreTrainedModel):
@@ -95,6 +98,11 @@ class RS2Sam2Model(PreTrainedModel):
             adapter=config.mlp_adapter,
             stem=config.stem,
             convolutions=config.trunk_convolutions,
+        )
+        self.candidates = (
+            CandidateFinder(self.trunk.image_map_widths, config.candidate_width, hidden=hidden)
+            if config.candidate_width
+            else None
         )
         self.neck = Sam2VisionNeck(config.neck_config())
         self.no_memory_embedding = nn.Parameter(torch.zeros(1, 1, hidden))
@@ -135,18 +143,24 @@ class RS2Sam2Model(PreTrainedModel):
                 text_weight = self.boundary_scalar(text[:, 0]).squeeze(-1)
         padding = None if not attention_mask.is_meta and bool(attention_mask.all()) else ~attention_mask
 
-        maps, _, state = self.trunk(pixel_values, text, padding)
+        state = self.trunk.look(pixel_values)
+        found = self.candidates(state, sparse_prompt[:, 0]) if self.candidates is not None else None
+        maps, _ = self.trunk.listen(state, text, padding, marks=found and found.trunk_marks)
         fine, middle, coarse = self._neck(maps)
         image = per_phrase(coarse + self.no_memory_embedding.transpose(1, 2)[..., None], phrases)
         details = [
             per_phrase(self.mask_decoder.conv_s0(fine), phrases),
             per_phrase(self.mask_decoder.conv_s1(middle), phrases),
         ]
+        if found is not None:
+            details[0] = details[0] + per_phrase(found.details, phrases)
         position = self._image_positions(image)
         if self.encoder_fusion is not None:
             image = self.encoder_fusion(image, position, text, padding)
 
         pseudo_logits, dense_prompt = self._dense_prompt(union.cls, union.visual, image)
+        if found is not None:
+            dense_prompt = dense_prompt + found.decoder_marks
         masks, iou_scores, _, presence = self.mask_decoder(
             image_embeddings=image,
             image_positional_embeddings=position,
@@ -156,6 +170,8 @@ class RS2Sam2Model(PreTrainedModel):
             high_resolution_features=details,
         )
         low_res = masks[:, 0].float()
+        if self.candidates is not None and found is not None:
+            low_res = self.candidates.choose(found, low_res)
         return RS2Sam2Output(
             logits=F.interpolate(low_res, size=pixel_values.shape[-2:], mode="bilinear", align_corners=False),
             low_res_logits=low_res,
@@ -168,6 +184,7 @@ class RS2Sam2Model(PreTrainedModel):
             features=(fine, middle, coarse),
             image_embedding=image,
             image_maps=(*state.maps, state.features),
+            candidates=found,
         )
 
     def probability(self, logits: Tensor) -> Tensor:
@@ -227,6 +244,9 @@ class RS2Sam2Model(PreTrainedModel):
             init.normal_(module.cls_token, std=0.02)
         elif isinstance(module, RS2Sam2Model):
             init.zeros_(module.no_memory_embedding)
+            if module.candidates is not None:
+                init.zeros_(module.candidates.query_bias)
+                init.constant_(module.candidates.gains, FIRST_GAIN)
             # Here and not in their own turn: transformers passes over modules of foreign packages that hold no
             # parameter themselves.
             for part in module.modules():

@@ -23,7 +23,9 @@ class Batch:
     `pixel_values` (N, 3, S, S), `union_pixel_values` (N, 3, U, U), `input_ids` and `attention_mask` (B, L),
     `target` (B, 1, S, S) float 0 or 1, `present` (B,) float 0 or 1. Where the views' objects have outlines:
     `named` (B,) int64: the category that the phrase names, be it there or not, from 0,
-    `labels` (N, S/4, S/4) int64: 0 background, 1.. categories; `label_weights` (N, S/4, S/4) float32.
+    `labels` (N, S/4, S/4) int64: 0 background, 1.. categories; `label_weights` (N, S/4, S/4) float32;
+    `edges` (N, 4, S/4, S/4) float32: cells from each cell's centre to the left, top, right and bottom edge of what it
+    shows.
     `views` (N) and `phrases` (B) are for people: where each view comes from, and what is said.
     """
 
@@ -36,6 +38,7 @@ class Batch:
     named: Tensor | None = None
     labels: Tensor | None = None
     label_weights: Tensor | None = None
+    edges: Tensor | None = None
     views: tuple[str, ...] = ()
     phrases: tuple[str, ...] = ()
 
@@ -57,7 +60,7 @@ class View:
     """One view and what is said about it, before it is part of a batch.
 
     `pixels` (H, W, 3) uint8, `targets` (P, S, S) bool for its P phrases, `present` whether they name something there,
-    `named` their categories from 0, `labels` and `label_weights` (S/4, S/4), as in `Batch`.
+    `named` their categories from 0, `labels` and `label_weights` (S/4, S/4) and `edges` (4, S/4, S/4), as in `Batch`.
     """
 
     name: str
@@ -68,6 +71,7 @@ class View:
     named: list[int] | None = None
     labels: NDArray[np.int64] | None = None
     label_weights: NDArray[np.float32] | None = None
+    edges: NDArray[np.float32] | None = None
 
 
 def collate(views: Sequence[View], tokenizer: PhraseTokenizer, config: RS2Sam2Config) -> Batch:
@@ -78,6 +82,7 @@ def collate(views: Sequence[View], tokenizer: PhraseTokenizer, config: RS2Sam2Co
     named = [name for view in views for name in view.named or ()]
     labels = [view.labels for view in views if view.labels is not None]
     weights = [view.label_weights for view in views if view.label_weights is not None]
+    edges = [view.edges for view in views if view.edges is not None]
     return Batch(
         pixel_values=pixel_values,
         union_pixel_values=union_pixel_values,
@@ -88,6 +93,7 @@ def collate(views: Sequence[View], tokenizer: PhraseTokenizer, config: RS2Sam2Co
         named=torch.tensor(named) if views[0].named is not None else None,
         labels=torch.from_numpy(np.stack(labels)) if labels else None,
         label_weights=torch.from_numpy(np.stack(weights)) if weights else None,
+        edges=torch.from_numpy(np.stack(edges)) if edges else None,
         views=tuple(view.name for view in views),
         phrases=phrases,
     )

@@ -47,8 +47,8 @@ class Devices:
 
     def __init__(self, recipe: Recipe) -> None:
         asked = os.environ.pop(_ASKED_FOR_SHARDS, "false").lower() in ("true", "1")
-        # A stage without phrases leaves parameters without gradient.
-        idle = any(not stage.phrases_per_view for stage in recipe.stages)
+        # A stage without phrases, or with another loss, may leave parameters without gradient.
+        idle = any(not stage.phrases_per_view or stage.loss is not None for stage in recipe.stages)
         self.accelerator = Accelerator(
             cpu=_on_cpu(),
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=idle)],

@@ -59,7 +59,14 @@ def dry_run(recipe: Recipe, *, processes: int = 1) -> list[str]:
         trainee = Trainee(empty_model(setup.start.config), setup.categories, setup.loss)
     if recipe.optimizer.activation_checkpointing:
         checkpoint_activations(trainee.model)
-    freeze(trainee.model, recipe.parts, boundary_loss=setup.loss.boundary > 0, presence_loss=setup.loss.presence > 0)
+    loss = setup.loss
+    freeze(
+        trainee.model,
+        recipe.parts,
+        boundary_loss=loss.boundary > 0,
+        presence_loss=loss.presence > 0,
+        edges_loss=loss.edges > 0,
+    )
     parts = parts_table(summaries(trainee.model, dict(setup.start.origins)), recipe)
     costs = [cost_of(trainee, setup, stage, processes) for stage in setup.schedule.stages]
     return [
@@ -76,6 +83,7 @@ def cost_of(trainee: Trainee, setup: Setup, stage: Stage, processes: int) -> Cos
     views = max(1, stage.batch_size // (processes * setup.recipe.optimizer.accumulate))
     batch = _empty_batch(setup.start.config, stage, views, outlines=setup.categories is not None)
     trainee.train()
+    trainee.weights = setup.loss_of(stage)
     saved: dict[int, int] = {}
     with FlopCounterMode(display=False) as counter, _counted(saved, trainee):
         loss, _, _ = trainee(batch)
@@ -114,6 +122,7 @@ def _empty_batch(config: RS2Sam2Config, stage: Stage, views: int, *, outlines: b
             named=torch.empty(phrases, dtype=torch.long) if outlines else None,
             labels=torch.empty(views, side // 4, side // 4, dtype=torch.long) if outlines else None,
             label_weights=torch.empty(views, side // 4, side // 4) if outlines else None,
+            edges=torch.empty(views, 4, side // 4, side // 4) if outlines else None,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from copy import copy
 
@@ -81,6 +82,7 @@ class PhraseSampler:
         self._seed = recipe.seed
         self._augment = recipe.augment
         self._scenes = _described(source)
+        self._shares = _shares(self._scenes, self.data.rare)
         self._tokenizer = tokenizer
         self._config = config
         self._grammar = Grammar(self.data.style)
@@ -104,7 +106,7 @@ class PhraseSampler:
 
     def _sample(self, rng: np.random.Generator, image_size: int, phrases: int) -> View:
         view, expressions = self._view(rng, phrases)
-        labels, label_weights = self._labels(view.scene, image_size)
+        labels, label_weights, edges = self._labels(view.scene, image_size)
         scale = np.array([[image_size / view.scene.width, 0, 0], [0, image_size / view.scene.height, 0]])
         scaled = [shapes.warp(shape, scale) for shape in view.scene.shapes]
         return View(
@@ -119,12 +121,13 @@ class PhraseSampler:
             named=[self.categories.index(expression.category) for expression in expressions],
             labels=labels,
             label_weights=label_weights,
+            edges=edges,
         )
 
     def _view(self, rng: np.random.Generator, phrases: int) -> tuple[SceneView, list[Expression]]:
         """A view and phrases for it; a crop of bare ground in which nothing can safely be called absent has none."""
         for _ in range(VIEWS_TO_TRY):
-            scene = self._scenes[int(rng.integers(len(self._scenes)))]
+            scene = self._scenes[int(rng.choice(len(self._scenes), p=self._shares))]
             view = random_view(self._read(scene), scene, self._augment, rng)
             found = sample_expressions(
                 view.scene.objects,
@@ -142,17 +145,26 @@ class PhraseSampler:
                 return view, found
         raise UserError(f"no phrase fits the images of {self.data.annotations}: their objects are too small")
 
-    def _labels(self, scene: CocoImage, image_size: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """What every cell shows, smaller objects over larger ones, and how much it counts."""
+    def _labels(
+        self, scene: CocoImage, image_size: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+        """What every cell shows, smaller objects over larger ones, how much it counts, and how far its edges are."""
         side = image_size // LABEL_STRIDE
         scale = np.array([[side / scene.width, 0, 0], [0, side / scene.height, 0]])
         labels = np.zeros((side, side), np.int64)
         weights = np.full((side, side), BACKGROUND_WEIGHT, np.float32)
+        edges = np.zeros((4, side, side), np.float32)
         for item, shape in sorted(zip(scene.objects, scene.shapes, strict=True), key=lambda pair: -pair[0].area):
             cells = shapes.rasterise([shapes.warp(shape, scale)], side, side)
             labels[cells] = 1 + self.categories.index(item.category)
             weights[cells] = np.clip((MEDIUM_OBJECT / max(1, int(np.count_nonzero(cells)))) ** 0.5, *OBJECT_WEIGHTS)
-        return labels, weights
+            rows, columns = np.nonzero(cells)
+            if len(rows):
+                edges[0, rows, columns] = columns + 0.5 - columns.min()
+                edges[1, rows, columns] = rows + 0.5 - rows.min()
+                edges[2, rows, columns] = columns.max() + 0.5 - columns
+                edges[3, rows, columns] = rows.max() + 0.5 - rows
+        return labels, weights, edges
 
     def _read(self, scene: CocoImage) -> NDArray[np.uint8]:
         """The image (H, W, 3)."""
@@ -172,3 +184,19 @@ class PhraseSampler:
 
 def _described(source: CocoFile) -> list[CocoImage]:
     return [scene for scene in source.images if scene.objects]
+
+
+def _shares(scenes: list[CocoImage], rare: float) -> NDArray[np.float64]:
+    """How often each scene is drawn, of 1: one with a category that fewer than `rare` of the scenes have, more often.
+
+    Source: repeat factor sampling (Gupta et al., "LVIS", CVPR 2019), section 4.2.
+    """
+    present = Counter(category for scene in scenes for category in {item.category for item in scene.objects})
+    factors = np.array(
+        [
+            max(max(1.0, (rare * len(scenes) / present[item.category]) ** 0.5) for item in scene.objects)
+            for scene in scenes
+        ]
+    )
+    shares: NDArray[np.float64] = factors / factors.sum()
+    return shares

@@ -130,6 +130,7 @@ def train(
             save()
         for batches in stream(sampler, schedule, share, start=step, workers=recipe.workers):
             stage, rate = schedule.stage_at(step), schedule.rate(step)
+            trainee.weights = setup.loss_of(stage)
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["scale"]
             numbers, phrases = _learn(devices, prepared, batches, own_terms=recipe.log_samples)
@@ -186,7 +187,14 @@ def _trainee(setup: Setup, devices: Devices, vocabulary: int) -> Trainee:
     setup.start.fill(model)
     if recipe.optimizer.activation_checkpointing:
         checkpoint_activations(model)
-    freeze(model, recipe.parts, boundary_loss=setup.loss.boundary > 0, presence_loss=setup.loss.presence > 0)
+    loss = setup.loss
+    freeze(
+        model,
+        recipe.parts,
+        boundary_loss=loss.boundary > 0,
+        presence_loss=loss.presence > 0,
+        edges_loss=loss.edges > 0,
+    )
     return Trainee(model, setup.categories, setup.loss).to(devices.device)
 
 

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from refersat.models.candidates import Survey
+from refersat.models.hiera import per_phrase
 from refersat.models.losses import boundary, cross_entropy, dice
 from refersat.models.rs2sam2 import RS2Sam2Model, RS2Sam2Output
 from refersat.training.batch import Batch
@@ -18,31 +20,32 @@ from refersat.training.recipe import LossOptions
 FOREGROUND_WEIGHT = 4.0
 """Of the few cells of the pseudo-mask that the target touches."""
 
+TINY = 1e-6
+"""Square cells; keeps logarithms of empty boxes finite."""
+
 
 @dataclass(frozen=True)
 class Totals:
     """What the means of the losses divide by: sums over the whole batch of a step, however many work it off in parts.
 
-    `phrases`, `present` (those that name something) and `label_weights` are float scalars.
+    All are float scalars: `phrases`, `present` (those that name something), `kinds` (those whose kind is in the view),
+    `label_weights` and `object_weights` (those of cells that show an object).
     """
 
     phrases: Tensor
     present: Tensor
+    kinds: Tensor
     label_weights: Tensor
+    object_weights: Tensor
 
     @classmethod
     def of(cls, batches: Sequence[Batch]) -> Totals:
         """The sums over parts of a batch."""
-        weights = [batch.label_weights for batch in batches if batch.label_weights is not None]
-        return cls(
-            phrases=torch.tensor(float(sum(len(batch.input_ids) for batch in batches))),
-            present=torch.stack([batch.present.sum() for batch in batches]).sum(),
-            label_weights=torch.stack([each.sum() for each in weights]).sum() if weights else torch.tensor(0.0),
-        )
+        return cls.from_stacked(torch.stack([_amounts(batch) for batch in batches]).sum(0))
 
     def stacked(self) -> Tensor:
-        """All in one tensor (3,), to add up between processes."""
-        return torch.stack([self.phrases, self.present, self.label_weights])
+        """All in one tensor (5,), to add up between processes."""
+        return torch.stack([self.phrases, self.present, self.kinds, self.label_weights, self.object_weights])
 
     @classmethod
     def from_stacked(cls, values: Tensor) -> Totals:
@@ -67,7 +70,10 @@ class Trainee(nn.Module):
         self.named_head: nn.Linear | None = None
         width = model.config.hidden_size
         if categories is not None and weights.categories:
-            self.category_head = CategoryHead(model.trunk.image_map_widths, categories)
+            finder = model.candidates
+            self.category_head = CategoryHead(
+                model.trunk.image_map_widths if finder is None else [finder.width], categories
+            )
         if weights.coarse:
             # The shortest way from a mask to the layers that bring phrase and image together.
             self.coarse_head = nn.Conv2d(width, 1, kernel_size=1)
@@ -97,7 +103,9 @@ class Trainee(nn.Module):
         else:
             assert self.category_head is not None
             state = self.model.trunk.look(batch.pixel_values)
-            terms = {"categories": self._category_loss((*state.maps, state.features), batch, totals)}
+            finder = self.model.candidates
+            survey = None if finder is None else finder.survey(state)
+            terms = self._outline_terms((*state.maps, state.features), survey, batch, totals)
         total = torch.stack([getattr(self.weights, name) * term for name, term in terms.items()]).sum()
         return (
             total,
@@ -134,9 +142,12 @@ class Trainee(nn.Module):
             coarse = self.coarse_head(output.image_embedding).float()
             coarse_target = F.adaptive_avg_pool2d(batch.target, coarse.shape[-2:])
             terms["coarse"] = mean(cross_entropy(coarse, coarse_target)) + mean_present(dice(coarse, coarse_target))
-        if self.category_head is not None:
+        if batch.labels is not None:
+            found = output.candidates
             assert output.image_maps is not None
-            terms["categories"] = self._category_loss(output.image_maps, batch, totals)
+            terms |= self._outline_terms(output.image_maps, found and found.survey, batch, totals)
+            if found is not None:
+                terms |= self._candidate_terms(found.logits, batch, totals)
         if self.named_head is not None:
             assert batch.named is not None
             terms["named"] = share * F.cross_entropy(self.named_head(output.prompt_token).float(), batch.named)
@@ -153,7 +164,63 @@ class Trainee(nn.Module):
             )
         return terms, own
 
-    def _category_loss(self, maps: tuple[Tensor, ...], batch: Batch, totals: Totals) -> Tensor:
-        assert self.category_head is not None and batch.labels is not None and batch.label_weights is not None
-        losses = F.cross_entropy(self.category_head(maps).float(), batch.labels, reduction="none")
-        return (batch.label_weights * losses).sum() / totals.label_weights
+    def _outline_terms(
+        self, maps: tuple[Tensor, ...], survey: Survey | None, batch: Batch, totals: Totals
+    ) -> dict[str, Tensor]:
+        """What is to be said of the views, whatever the phrases: the kind of every cell, and how far its edges are."""
+        assert batch.labels is not None and batch.label_weights is not None and batch.edges is not None
+        terms: dict[str, Tensor] = {}
+        if self.category_head is not None:
+            shown = maps if survey is None else (survey.features.permute(0, 2, 3, 1),)
+            losses = F.cross_entropy(self.category_head(shown).float(), batch.labels, reduction="none")
+            terms["categories"] = (batch.label_weights * losses).sum() / totals.label_weights
+        if survey is not None and self.weights.edges:
+            losses = _object_weights(batch) * _box_loss(survey.edges, batch.edges)
+            terms["edges"] = losses.sum() / totals.object_weights.clamp(min=1)
+        return terms
+
+    def _candidate_terms(self, logits: Tensor, batch: Batch, totals: Totals) -> dict[str, Tensor]:
+        assert batch.label_weights is not None
+        kind = _kinds(batch)
+        terms: dict[str, Tensor] = {}
+        if self.weights.candidates:
+            weights = per_phrase(batch.label_weights, len(logits))[:, None]
+            losses = weights * F.binary_cross_entropy_with_logits(logits, kind, reduction="none")
+            phrases_per_view = len(logits) // len(batch.label_weights)
+            terms["candidates"] = losses.sum() / (totals.label_weights * phrases_per_view)
+        if self.weights.candidate_dice:
+            overlap = dice((logits + 1) / 2, kind)  # a plain sigmoid in the terms of a two-class logit
+            terms["candidate_dice"] = (overlap * kind.amax(dim=(1, 2, 3))).sum() / totals.kinds.clamp(min=1)
+        return terms
+
+
+def _amounts(batch: Batch) -> Tensor:
+    """What a batch adds to each of the `Totals`."""
+    phrases, none = batch.present.new_tensor(float(len(batch.input_ids))), batch.present.new_tensor(0.0)
+    if batch.label_weights is None:
+        return torch.stack([phrases, batch.present.sum(), none, none, none])
+    kinds = _kinds(batch).amax(dim=(1, 2, 3)).sum() if len(batch.input_ids) else none
+    return torch.stack([phrases, batch.present.sum(), kinds, batch.label_weights.sum(), _object_weights(batch).sum()])
+
+
+def _kinds(batch: Batch) -> Tensor:
+    """(B, 1, S/4, S/4): 1 where the view shows the kind that the phrase names."""
+    assert batch.labels is not None and batch.named is not None
+    labels = per_phrase(batch.labels, len(batch.named))
+    return (labels == 1 + batch.named[:, None, None])[:, None].float()
+
+
+def _object_weights(batch: Batch) -> Tensor:
+    assert batch.labels is not None and batch.label_weights is not None
+    return batch.label_weights * (batch.labels > 0)
+
+
+def _box_loss(edges: Tensor, target: Tensor) -> Tensor:
+    """-ln IoU (N, H, W) of boxes, each given by the distances (N, 4, H, W) of its edges from one point inside both.
+
+    Source: UnitBox (Yu et al., ACM Multimedia 2016), algorithm 1.
+    """
+    shared = torch.minimum(edges, target)
+    intersection = (shared[:, 0] + shared[:, 2]) * (shared[:, 1] + shared[:, 3])
+    areas = [(each[:, 0] + each[:, 2]) * (each[:, 1] + each[:, 3]) for each in (edges, target)]
+    return (areas[0] + areas[1] - intersection).clamp(min=TINY).log() - intersection.clamp(min=TINY).log()

@@ -15,6 +15,7 @@ _PARTS = {
     "fusion": r"trunk\.blocks\.\d+\.fusion\.|encoder_fusion\.",
     "adapters": r"trunk\.blocks\.\d+\.adapter\.",
     "trunk": r"trunk\.",
+    "candidates": r"candidates\.",
     "neck": r"neck\.|no_memory_embedding$",
     "union_encoder": r"union_encoder\.",
     "mask_prompt": r"mask_prompt\.",
@@ -37,12 +38,12 @@ def part_of(name: str) -> str:
     return next(part for part, beginning in _PARTS.items() if re.match(beginning, name))
 
 
-def freeze(model: RS2Sam2Model, parts: Parts, *, boundary_loss: bool, presence_loss: bool) -> None:
+def freeze(model: RS2Sam2Model, parts: Parts, *, boundary_loss: bool, presence_loss: bool, edges_loss: bool) -> None:
     """Freeze what the recipe says, and every parameter that can then receive no gradient: no optimizer carries it."""
     for name, parameter in model.named_parameters():
         if not options_of(name, parts).train:
             parameter.requires_grad_(False)
-    freeze_idle(model, boundary_loss=boundary_loss, presence_loss=presence_loss)
+    freeze_idle(model, boundary_loss=boundary_loss, presence_loss=presence_loss, edges_loss=edges_loss)
 
 
 def options_of(name: str, parts: Parts) -> PartOptions:
@@ -51,7 +52,9 @@ def options_of(name: str, parts: Parts) -> PartOptions:
     return options
 
 
-def freeze_idle(model: RS2Sam2Model, *, boundary_loss: bool, presence_loss: bool = True) -> None:
+def freeze_idle(
+    model: RS2Sam2Model, *, boundary_loss: bool, presence_loss: bool = True, edges_loss: bool = True
+) -> None:
     """Freeze every parameter that cannot receive a gradient."""
     last = len(model.trunk.blocks) - 1
     last_text = re.compile(rf"trunk\.blocks\.{last}\.fusion\.(text_from_image|text_up)\.")
@@ -73,6 +76,7 @@ def freeze_idle(model: RS2Sam2Model, *, boundary_loss: bool, presence_loss: bool
             or last_text.match(name)
             or name.startswith(f"prompt_encoder.{unused_prompt}.")
             or (name.startswith("boundary_scalar.") and not boundary_loss)
+            or (name.startswith("candidates.edge_head.") and not edges_loss)
             or (name.startswith("mask_decoder.pred_obj_score_head.") and not presence_loss)
             or (unread_text.match(name) and not reads_text)
         ):

@@ -44,6 +44,7 @@ class OutlineData(_Section):
     images: Path = Field(description="folder of its images")
     validation: Path | None = Field(None, description="`triplets` folder to measure the model on")
     never_absent: list[str] = Field([], description="categories that are not labelled everywhere")
+    rare: float = Field(0.0, ge=0, le=1, description="categories in fewer than this share of images come more often")
     style: Literal["train", "all"] = Field("all", description="wordings of the generated phrases")
 
 
@@ -124,6 +125,7 @@ class Parts(_Section):
     union_encoder: PartOptions = PartOptions()
     projections: PartOptions = Field(PartOptions(), description="of text and class token, and the boundary scalar")
     mask_prompt: PartOptions = PartOptions()
+    candidates: PartOptions = Field(PartOptions(), description="what finds all objects of the named kind")
     trunk: PartOptions = Field(PartOptions(), description="Hiera, without what was added to its blocks")
     neck: PartOptions = PartOptions()
     fusion: PartOptions = Field(PartOptions(), description="of text and image, in the trunk's blocks and behind it")
@@ -150,6 +152,13 @@ class LossOptions(_Section):
     named: float = Field(
         0.5, ge=0, description="what category the phrase names, by a head that is thrown away later; outlines only"
     )
+    candidates: float = Field(
+        1.0, ge=0, description="all objects of the named category, by the candidate finder; outlines only"
+    )
+    candidate_dice: float = Field(
+        0.0, ge=0, description="their overlap: `candidates` alone would rather have them too large than too small"
+    )
+    edges: float = Field(0.1, ge=0, description="the boxes of objects, by the candidate finder; outlines only")
 
 
 class Stage(Span):
@@ -157,6 +166,7 @@ class Stage(Span):
 
     image_size: int = Field(gt=0, multiple_of=32)
     batch_size: int = Field(gt=0, description="views of one step over all processes")
+    loss: LossOptions | None = Field(None, description="instead of the recipe's")
     phrases_per_view: int = Field(1, ge=0, description="0: only what the views show is learned; outlines only")
 
 

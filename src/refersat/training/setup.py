@@ -19,11 +19,14 @@ from refersat.training.absent import AbsentPhrases
 from refersat.training.generated import PhraseSampler, check_outlines
 from refersat.training.initialise import Start, plan_start
 from refersat.training.journal import check_tensorboard
-from refersat.training.recipe import LossOptions, Recipe, SampleData
+from refersat.training.recipe import LossOptions, Recipe, SampleData, Stage
 from refersat.training.sample_sets import SetSampler, TrainingSamples, read_training_samples
 from refersat.training.schedule import Schedule
 from refersat.training.stream import Sampler
 from refersat.training.validation import spread_evenly
+
+OUTLINE_TERMS = frozenset({"categories", "named", "candidates", "candidate_dice", "edges"})
+"""Loss terms for which objects must be outlined."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Setup:
         validation: what is measured.
         fingerprint: sha256 of what lists the data.
         schedule: in steps.
-        loss: weights of the terms that the data can give.
+        untaught: loss terms that the data cannot give.
     """
 
     recipe: Recipe
@@ -46,7 +49,19 @@ class Setup:
     validation: list[Sample]
     fingerprint: str
     schedule: Schedule
-    loss: LossOptions
+    untaught: frozenset[str] = frozenset()
+
+    def loss_of(self, stage: Stage) -> LossOptions:
+        """Weights of the loss terms in a stage, 0 for what the data cannot give."""
+        loss = stage.loss or self.recipe.loss
+        return loss.model_copy(update=dict.fromkeys(self.untaught, 0.0))
+
+    @property
+    def loss(self) -> LossOptions:
+        """Of the first stage, with the largest weight that each term ever has: what trains at all depends on that."""
+        losses = [self.loss_of(stage) for stage in self.schedule.stages]
+        weights = {name for name, value in losses[0] if isinstance(value, float)}
+        return losses[0].model_copy(update={name: max(getattr(loss, name) for loss in losses) for name in weights})
 
     @property
     def categories(self) -> int | None:
@@ -82,14 +97,15 @@ def set_up(recipe: Recipe) -> Setup:
     if recipe.tensorboard:
         check_tensorboard()
     start = plan_start(recipe)
-    loss, data = recipe.loss, recipe.data
+    data, untaught = recipe.data, set[str]()
     source: CocoFile | TrainingSamples
     if isinstance(data, SampleData):
         source = read_training_samples(data)
+        untaught |= OUTLINE_TERMS
         if data.absent:
             AbsentPhrases.of(source.train, data)
         if not data.absent and not any(sample.absent for sample in source.train):
-            loss = loss.model_copy(update={"presence": 0.0})  # all are there: nothing to learn from
+            untaught.add("presence")  # all are there: nothing to learn from
         validation, fingerprint = source.validation, source.fingerprint
         schedule = Schedule.of(recipe, len(source.train))
     else:
@@ -105,5 +121,5 @@ def set_up(recipe: Recipe) -> Setup:
         validation=spread_evenly(validation, recipe.validation_samples),
         fingerprint=fingerprint,
         schedule=schedule,
-        loss=loss,
+        untaught=frozenset(untaught),
     )
