@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -212,6 +213,22 @@ def make_sample_recipe(triplets: Path, tiny_model: dict[str, Any]) -> Callable[.
         return Recipe.model_validate({**defaults, **changes})
 
     return make
+
+
+@pytest.fixture(scope="module")  # within the module's one thread
+def original(make_recipe: Callable[..., Recipe], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of six steps that saved its state after three."""
+    from refersat.training.loop import train  # slow to import, and few tests need it
+
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    train(make_recipe(), out)
+    return out
+
+
+@pytest.fixture
+def uninterrupted(original: Path, tmp_path: Path) -> Path:
+    """A copy of the folder of a run of six steps that saved its state after three."""
+    return shutil.copytree(original, tmp_path / "whole")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from refersat.training.loop import train
-from refersat.training.recipe import Recipe
 from refersat.training.setup import OUTLINE_TERMS, set_up
+from tests.training.runs import MakeRecipe, log_of
 
-MakeRecipe = Callable[..., Recipe]
 TERMS = {
     "cross_entropy", "dice", "coarse", "boundary", "presence", "pseudo_mask", "categories", "candidates",
     "candidate_dice", "edges", "named",
@@ -38,8 +35,7 @@ def test_samples_without_outlines_cannot_teach_what_needs_them(make_sample_recip
 def test_a_term_that_a_later_stage_brings_is_trained_from_then_on(make_recipe: MakeRecipe, tmp_path: Path) -> None:
     late = {**STAGE, "loss": {"candidate_dice": 1.0, "coarse": 2.0}}
     train(make_recipe(loss={"coarse": 0.0}, stages=[STAGE, late], validate_every=4), tmp_path / "run")
-    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
-    steps = [line for line in lines if "loss" in line]
+    steps = [line for line in log_of(tmp_path / "run") if "loss" in line]
     assert ["candidate_dice" in step for step in steps] == [False, False, True, True]
     weights = {"cross_entropy": 5, "presence": 0.5, "coarse": 2, "boundary": 0.2, "named": 0.5, "edges": 0.1}
     last = {name: weights.get(name, 1) * value for name, value in steps[-1].items() if name in TERMS}
