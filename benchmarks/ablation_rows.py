@@ -49,7 +49,7 @@ BOUNDARY_SHARE = 0.2
 _LOOK, _PHRASES = 8, 4
 """Views of a step that are looked at without phrases; views with phrases, and phrases about each."""
 
-_OPTIMIZER: dict[str, Any] = {"kind": "muon", "learning_rate": 2e-3, "warm_up": 50, "average": 0.99}
+_OPTIMIZER: dict[str, Any] = {"kind": "muon", "learning_rate": 2e-3, "warm_up": 30, "average": 0.98}
 _SAVE_EVERY = Span(steps=100)
 
 
@@ -100,8 +100,8 @@ class Size:
     """
 
     side: int = 128
-    steps: int = 300
-    start_steps: int = 900
+    steps: int = 200
+    start_steps: int = 700
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     model: Mapping[str, Any] = field(default_factory=dict)
 

@@ -16,7 +16,7 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -126,7 +126,8 @@ class Runs:
         first = self.plan.out / "first" / f"{name}-{seed}"
         recipe = row_recipe(name, self._data, self.plan.size, seed, first)
         if self._score(recipe) is None:
-            first_weights(self._folder(start_recipe(self._data, self.plan.size, seed)).model, ROWS[name].model, first)
+            start = self._folder(start_recipe(self._data, self.plan.size, seed)).model
+            first_weights(start, ROWS[name].model, first, seed=seed)
         score = self._trained(recipe)
         shutil.rmtree(first, ignore_errors=True)
         return score
@@ -182,24 +183,24 @@ def _essence(recipe: Recipe) -> dict[str, Any]:
     return json.loads(json.dumps(content, default=str))
 
 
-def first_weights(start: Path, switches: dict[str, Any], folder: Path) -> None:
+def first_weights(start: Path, switches: Mapping[str, Any], folder: Path, *, seed: int) -> None:
     """Write the model folder that a row starts with.
 
-    What the common start has is taken from there. The rest is fresh, and equal in all rows that have it, because it is
-    taken from one model with everything.
+    What the common start has is taken from there. The rest is fresh, and equal in all rows of a seed that have it,
+    because it is taken from one model with everything.
     """
     read = read_folder(start)
     begun = build(read, device="cpu", dtype=torch.float32).state_dict()
-    weights = _fresh(read.config, dict(ALL)).state_dict() | begun
-    model = _fresh(read.config, switches)
+    weights = _fresh(read.config, ALL, seed).state_dict() | begun
+    model = _fresh(read.config, switches, seed)
     model.load_state_dict({name: weights[name] for name in model.state_dict()})
     shutil.rmtree(folder, ignore_errors=True)
     model.save_pretrained(folder)
     read.tokenizer.save(folder)
 
 
-def _fresh(config: RS2Sam2Config, switches: dict[str, Any]) -> RS2Sam2Model:
-    torch.manual_seed(0)
+def _fresh(config: RS2Sam2Config, switches: Mapping[str, Any], seed: int) -> RS2Sam2Model:
+    torch.manual_seed(seed)
     return RS2Sam2Model(RS2Sam2Config(**{**config.to_dict(), **switches}))
 
 

@@ -180,7 +180,7 @@ def test_rows_start_with_the_same_weights(
     begun = start.state_dict()
     seen: dict[str, torch.Tensor] = {}
     for name, row in ROWS.items():
-        ablations.first_weights(tmp_path / "start", row.model, tmp_path / "first")
+        ablations.first_weights(tmp_path / "start", row.model, tmp_path / "first", seed=0)
         config = read_folder(tmp_path / "first").config
         assert {switch: getattr(config, switch) for switch in row.model} == row.model
         weights = RS2Sam2Model.from_pretrained(tmp_path / "first").state_dict()
@@ -189,6 +189,11 @@ def test_rows_start_with_the_same_weights(
                 assert torch.equal(value, begun[parameter]), f"{name}: {parameter} is not the common start's"
             assert torch.equal(value, seen.setdefault(parameter, value)), f"{name}: {parameter} is another row's"
     assert set(seen) > set(begun)
+
+    ablations.first_weights(tmp_path / "start", ALL, tmp_path / "first", seed=1)
+    other = RS2Sam2Model.from_pretrained(tmp_path / "first").state_dict()
+    assert torch.equal(other["neck.convs.0.weight"], begun["neck.convs.0.weight"])
+    assert not torch.equal(other["mask_prompt.token_linear.weight"], seen["mask_prompt.token_linear.weight"])
 
 
 @pytest.fixture(scope="module")
