@@ -14,7 +14,7 @@ from refersat.evaluation.page.charts import round_numbers
 from refersat.output import write_file
 from refersat.page.drawing import Drawing
 
-_LINE, _LABELS, _PANEL, _GAP, _NUMBER = 30, 230, 300, 40, 96
+_LINE, _LABELS, _PANEL, _GAP, _MARGIN = 30, 230, 310, 40, 20
 
 
 @dataclass(frozen=True)
@@ -120,16 +120,14 @@ def table_markdown(scores: Scores, starts: Mapping[int, Score], conditions: Cond
 def draw(scores: Scores, conditions: Conditions) -> bytes:
     """A PNG: a bar of mIoU for each row, ours with a mark for each seed on the left, the paper's on the right."""
     bottom = _LINE * len(scores) + 26
-    title = (
-        f"Ablations of RS2-SAM 2: mIoU in %, {conditions.side} px, {conditions.steps} steps, {conditions.seeds} seeds"
-    )
-    drawing = Drawing(title, _LABELS + 2 * _PANEL + _GAP + _NUMBER, bottom + 44)
+    drawing = Drawing("Ablations of RS2-SAM 2: mIoU in %", _LABELS + 2 * _PANEL + _GAP + _MARGIN, bottom + 30)
+    ours = f"ours: NWPU VHR-10, {conditions.side} px, {conditions.steps} steps, {conditions.seeds} seeds"
     own = {name: [score.miou for score in by_seed.values()] for name, by_seed in scores.items()}
     published = {name: [paper[0]] for name in scores if (paper := ROWS[name].paper) is not None}
     for number, name in enumerate(scores):
         drawing.text(_LABELS - 10, _middle(number) + 4, ROWS[name].label, anchor="end", style="name")
-    _panel(drawing, _LABELS, "ours, NWPU VHR-10", list(scores), own, "bar c0", bottom)
-    _panel(drawing, _LABELS + _PANEL + _GAP, "paper, RefSegRS test", list(scores), published, "bar c1", bottom)
+    _panel(drawing, _LABELS, ours, list(scores), own, "bar c0", bottom)
+    _panel(drawing, _LABELS + _PANEL + _GAP, "paper: RefSegRS test", list(scores), published, "bar c1", bottom)
     return drawing.png()
 
 

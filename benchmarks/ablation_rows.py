@@ -80,9 +80,11 @@ ROWS = {
     "linear": Row("all, blocks: linear", {**ALL, "block_fusion": "linear"}, "soft", (68.19, 77.39)),
     "uni": Row("all, blocks: text to image", {**ALL, "block_fusion": "uni"}, "soft", (70.10, 78.93)),
     "product": Row("all, prompt without attention", {**ALL, "mask_prompt": "product"}, "soft", (71.59, 79.89)),
-    "no-encoder-fusion": Row("all, no fusion behind", {**ALL, "encoder_fusion": False}, "soft", (67.61, 77.54)),
+    "no-encoder-fusion": Row(
+        "all, no fusion after the encoder", {**ALL, "encoder_fusion": False}, "soft", (67.61, 77.54)
+    ),
     "no-block-fusion": Row(
-        "all, no fusion in blocks", {**ALL, "block_fusion": "none", "mlp_adapter": False}, "soft", (61.08, 72.33)
+        "all, no fusion in the encoder", {**ALL, "block_fusion": "none", "mlp_adapter": False}, "soft", (61.08, 72.33)
     ),
 }
 
