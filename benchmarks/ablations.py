@@ -27,6 +27,7 @@ from ablation_report import Conditions, Score, write_report
 from ablation_rows import ALL, ROWS, Size, row_recipe, start_recipe
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from transformers.utils import logging as transformers_logging
 
 import refersat
 from refersat.data.coco import read_coco
@@ -278,6 +279,7 @@ def ablations(
     measured = Size(size, steps, start_steps, "float32" if float32 else "bfloat16")
     plan = Plan(data, out, names, seeds, measured, machine)
     console = Console(stderr=True)
+    transformers_logging.disable_progress_bar()  # it would draw into ours
     with output_folder(out):
         if dry_run:
             minutes = expected(plan, console.print)
