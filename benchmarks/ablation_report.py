@@ -106,7 +106,7 @@ def table_markdown(scores: Scores, starts: Mapping[int, Score], conditions: Cond
     lines += [
         "",
         f"Ours: the compact model on NWPU VHR-10, {phrases} validation phrases with a target, native protocol; "
-        f"{conditions.seeds} seeds, {conditions.side} px, {conditions.steps} steps for each row from a common start of "
+        f"{_seeds(conditions)}, {conditions.side} px, {conditions.steps} steps for each row from a common start of "
         f"{conditions.start_steps} steps (mIoU {reached}); {sum(minutes):.0f} minutes of training on "
         f"{conditions.machine}. Differences to the baseline are means over the seeds that both have. "
         "`benchmarks/ablation_rows.py` says what a row is.",
@@ -121,7 +121,7 @@ def draw(scores: Scores, conditions: Conditions) -> bytes:
     """A PNG: a bar of mIoU for each row, ours with a mark for each seed on the left, the paper's on the right."""
     bottom = _LINE * len(scores) + 26
     drawing = Drawing("Ablations of RS2-SAM 2: mIoU in %", _LABELS + 2 * _PANEL + _GAP + _MARGIN, bottom + 30)
-    ours = f"ours: NWPU VHR-10, {conditions.side} px, {conditions.steps} steps, {conditions.seeds} seeds"
+    ours = f"ours: NWPU VHR-10, {conditions.side} px, {conditions.steps} steps, {_seeds(conditions)}"
     own = {name: [score.miou for score in by_seed.values()] for name, by_seed in scores.items()}
     published = {name: [paper[0]] for name in scores if (paper := ROWS[name].paper) is not None}
     for number, name in enumerate(scores):
@@ -178,6 +178,10 @@ def _paper_above_baseline(name: str) -> float | None:
 
 def _signed(value: float | None, missing: str = "-") -> str:
     return missing if value is None else f"{value:+.2f}"
+
+
+def _seeds(conditions: Conditions) -> str:
+    return "1 seed" if conditions.seeds == 1 else f"{conditions.seeds} seeds"
 
 
 def _mean(values: Sequence[float]) -> float:
