@@ -7,7 +7,8 @@ Source: RS2-SAM 2 (arXiv 2503.07266), whose numbers are of the RefSegRS test set
   frozen, as in the paper, and what a row adds starts with the same fresh weights in every row that has it.
 - Helpers that the paper has not (losses of categories and the like) teach that common start only. In the rows there
   are the paper's losses alone, and presence, for which all rows see the same phrases.
-- Fusion layers are in every block, as in the paper, not from the seventh on, as in the built-in model. The adapters
+- Fusion layers are in every block, as in the paper, not from the seventh on, as in the built-in model, and there is no
+  candidate finder. The adapters
   beside the feed-forward networks come and go with them.
 - Every phrase is answered with a mask, whatever the score of presence.
 - "+ mask prompt" and "+ fusion" are added to the baseline alone, without the boundary loss.
@@ -38,6 +39,7 @@ NOTHING = {
     "mask_prompt": "none",
     "boundary_scalar": False,
     "fusion_from_block": 0,
+    "candidate_width": 0,
     "presence_threshold": 0.0,  # masks are what is compared
 }
 FUSION = {"block_fusion": "bi", "mlp_adapter": True, "encoder_fusion": True}
