@@ -129,3 +129,14 @@ def write_raster(tmp_path: Path) -> Callable[..., Path]:
 def geotiff(write_raster: Callable[..., Path], bright_square: NDArray[np.uint8]) -> Path:
     """The bright square as a GeoTIFF in UTM with pixels of one metre."""
     return write_raster("scene.tif", np.moveaxis(bright_square, -1, 0), crs=UTM_31N, transform=ONE_METRE)
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any attempt to open a connection or to look up a host fails the test."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("the network was touched")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    monkeypatch.setattr("socket.getaddrinfo", refuse)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from refersat.cli.main import main
 from refersat.training.interruption import Stopped
 from refersat.training.recipe import Recipe
+from refersat.training.recipe_files import shipped_recipes
 
 DATA = ["--set", "data.annotations=train.json", "--set", "data.images=images"]
 
@@ -22,9 +24,18 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What the training loop would have been asked to do; it reports one step."""
     asked: list[dict[str, Any]] = []
 
-    def train(recipe: Recipe, out: Path, *, resume: bool, report: Callable[[int, dict[str, float]], None]) -> Path:
+    def train(
+        recipe: Recipe,
+        out: Path,
+        *,
+        resume: bool,
+        report: Callable[[int, dict[str, float]], None],
+        tell: Callable[[str], None],
+    ) -> Path:
         asked.append({"recipe": recipe, "out": out, "resume": resume})
-        report(1, {"loss": 0.125, "views/s": 8.0})
+        tell("trunk  1.23 M  frozen  [from] sam2.pt")
+        report(1, {"loss": 0.125, "views/s": 8.0, "steps": 4})
+        tell("step 1: mIoU 12.34, oIoU 23.45, 6 phrases")
         return out / "model"
 
     monkeypatch.setenv("ACCELERATE_USE_CPU", "1")
@@ -41,7 +52,9 @@ def test_a_run_goes_to_a_folder_of_its_name(runs: list[dict[str, Any]], capsys: 
     assert asked["recipe"].data.images == Path("images")
     told = capsys.readouterr()
     assert told.out == f"trained model: {Path('runs/built-in/model')}\n"
-    assert "loss 0.125" in told.err
+    assert "1/4 loss 0.125  8.0 images/s" in told.err
+    assert "trunk  1.23 M  frozen  [from] sam2.pt\n" in told.err
+    assert "step 1: mIoU 12.34, oIoU 23.45, 6 phrases\n" in told.err
 
 
 def test_another_folder_and_resuming(runs: list[dict[str, Any]], tmp_path: Path) -> None:
@@ -108,10 +121,15 @@ def test_the_packages_for_training_are_optional(
     assert main(["train", "built-in", *DATA, "--print-recipe"]) == 0
 
 
-def test_the_help_shows_a_command_that_works(runs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_shows_commands_that_work(runs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--help"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    start = next(number for number, line in enumerate(lines) if line.strip().startswith("refersat train"))
-    words = f"{lines[start].rstrip(chr(92))} {lines[start + 1]}".split()
-    assert main(words[1:]) == 0
-    assert runs[0]["recipe"].data.validation == Path("runs/val")
+    shown = capsys.readouterr().out
+    text = re.sub(r"\\\n\s*", " ", "\n".join(line.strip() for line in shown.splitlines()))
+    commands = [line.split() for line in text.splitlines() if line.startswith("refersat train ")]
+    assert [words[2] for words in commands] == ["own-triplets", "rs2sam2-refsegrs", "built-in"]
+    for words in commands:
+        assert main(words[1:]) == 0
+    assert [each["recipe"].name for each in runs] == [words[2] for words in commands]
+    assert runs[2]["recipe"].data.validation == Path("runs/val")
+    told = " ".join(shown.split())
+    assert f"Recipes that ship: {', '.join(shipped_recipes())}." in told

@@ -131,14 +131,3 @@ def own_folder(tmp_path: Path, tiny_model: RS2Sam2Model, tokenizer_file: Path) -
     tiny_model.save_pretrained(folder)
     (folder / "sentencepiece.bpe.model").write_bytes(tokenizer_file.read_bytes())
     return folder
-
-
-@pytest.fixture
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Any attempt to open a connection or to look up a host fails the test."""
-
-    def refuse(*_: Any, **__: Any) -> None:
-        raise AssertionError("the network was touched")
-
-    monkeypatch.setattr("socket.socket.connect", refuse)
-    monkeypatch.setattr("socket.getaddrinfo", refuse)

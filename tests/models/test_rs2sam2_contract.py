@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model
-from refersat.training.parameters import freeze_idle
+from refersat.training.parts import freeze_idle
 from tests.models.tiny_rs2sam2 import (
     CONFIGURATIONS,
     IDS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -146,6 +147,88 @@ def make_recipe(data_set: SimpleNamespace, tiny_model: dict[str, Any]) -> Callab
         return Recipe.model_validate({**defaults, **changes})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def write_triplets() -> Callable[..., Path]:
+    """Writes samples (split, phrase, (category, x, y, width, height) or None) to a `triplets` folder.
+
+    Each has an image of its own, with a rectangle of its category's colour; without one, the phrase names nothing.
+    """
+
+    def write(
+        folder: Path, samples: Sequence[tuple[str, str, tuple[str, int, int, int, int] | None]], *, side: int = SIDE
+    ) -> Path:
+        folder.mkdir(parents=True)
+        items = []
+        for number, (split, phrase, target) in enumerate(samples):
+            pixels, mask = np.full((side, side, 3), GROUND, np.uint8), np.zeros((side, side), np.uint8)
+            item = {"id": f"s{number}", "image": f"{number}.png", "mask": None, "sentence": phrase, "split": split}
+            if target is not None:
+                category, x, y, width, height = target
+                pixels[y : y + height, x : x + width] = COLOURS[category]
+                mask[y : y + height, x : x + width] = 255
+                Image.fromarray(mask).save(folder / f"{number}.mask.png")
+                item |= {"mask": f"{number}.mask.png", "category": category}
+            Image.fromarray(pixels).save(folder / f"{number}.png")
+            items.append(item)
+        (folder / "refs.json").write_text(json.dumps(items))
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def triplets(write_triplets: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six samples to train on and two to measure; one of either names nothing."""
+    return write_triplets(
+        tmp_path_factory.mktemp("samples") / "triplets",
+        [
+            ("train", "the ship on the left", ("ship", 0, 16, 16, 24)),
+            ("train", "the ship on the right", ("ship", 48, 16, 16, 24)),
+            ("train", "the tank at the top", ("storage tank", 24, 0, 16, 16)),
+            ("train", "the tank at the bottom", ("storage tank", 24, 48, 16, 16)),
+            ("train", "a large tank", ("storage tank", 8, 8, 48, 48)),
+            ("train", "the ship that is not there", None),
+            ("val", "a ship", ("ship", 16, 16, 24, 24)),
+            ("val", "an airplane", None),
+        ],
+    )
+
+
+@pytest.fixture(scope="session")
+def make_sample_recipe(triplets: Path, tiny_model: dict[str, Any]) -> Callable[..., Recipe]:
+    """Makes a recipe of two epochs of three steps on the triplets, with these changes to its fields."""
+
+    def make(*, data: dict[str, Any] | None = None, **changes: Any) -> Recipe:
+        defaults: dict[str, Any] = {
+            "name": "tiny-samples",
+            "model": tiny_model,
+            "tokenizer_sentences": 400,
+            "data": {"train": f"triplets:{triplets}", **(data or {})},
+            "stages": [{"epochs": 2, "image_size": 32, "batch_size": 2}],
+            "optimizer": {"learning_rate": 2e-3, "warm_up": 2},
+            "validate_every": {"epochs": 1},
+        }
+        return Recipe.model_validate({**defaults, **changes})
+
+    return make
+
+
+@pytest.fixture(scope="module")  # within the module's one thread
+def original(make_recipe: Callable[..., Recipe], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of six steps that saved its state after three."""
+    from refersat.training.loop import train  # slow to import, and few tests need it
+
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    train(make_recipe(), out)
+    return out
+
+
+@pytest.fixture
+def uninterrupted(original: Path, tmp_path: Path) -> Path:
+    """A copy of the folder of a run of six steps that saved its state after three."""
+    return shutil.copytree(original, tmp_path / "whole")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,4 +1,4 @@
-"""The wish to stop: noted once, obeyed at once the second time. Whole runs that stop are in test_loop.py."""
+"""The wish to stop: noted once, a second Ctrl-C is obeyed at once. Whole runs that stop are in test_loop.py."""
 
 from __future__ import annotations
 
@@ -12,14 +12,34 @@ from refersat.training.interruption import StopRequest
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
 
-@pytest.mark.parametrize("number", SIGNALS)
-def test_the_first_signal_is_noted_and_the_next_acts_as_before(number: signal.Signals) -> None:
+@pytest.fixture(autouse=True)
+def _no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+
+
+def test_the_first_ctrl_c_is_noted_and_the_next_acts_as_before() -> None:
     before = [signal.getsignal(each) for each in SIGNALS]
     with StopRequest() as request:
         assert not request.made
+        signal.raise_signal(signal.SIGINT)
+        assert request.made
+        assert signal.getsignal(signal.SIGINT) is before[0]
+    assert [signal.getsignal(each) for each in SIGNALS] == before
+
+
+@pytest.mark.parametrize(
+    ("number", "launched"), [(signal.SIGTERM, False), (signal.SIGTERM, True), (signal.SIGINT, True)]
+)
+def test_what_is_passed_on_once_more_is_one_request(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals, launched: bool
+) -> None:
+    if launched:
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    before = [signal.getsignal(each) for each in SIGNALS]
+    with StopRequest() as request:
+        signal.raise_signal(number)
         signal.raise_signal(number)
         assert request.made
-        assert [signal.getsignal(each) for each in SIGNALS] == before
     assert [signal.getsignal(each) for each in SIGNALS] == before
 
 

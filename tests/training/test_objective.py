@@ -15,13 +15,15 @@ from torch import Tensor, nn
 
 from refersat.models.candidates import Candidates, Survey
 from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model, RS2Sam2Output
-from refersat.training.objective import Trainee
-from refersat.training.parameters import freeze_idle
+from refersat.training.batch import Batch
+from refersat.training.objective import Totals, Trainee
+from refersat.training.parts import freeze_idle
 from refersat.training.recipe import LossOptions
-from refersat.training.samples import Batch
+from refersat.training.setup import OUTLINE_TERMS
 
 SIDE = 64
 CATEGORIES = 2
+WEIGHTS = [name for name in LossOptions.model_fields if name != "boundary_kind"]
 VIEWS = ("pixel_values", "union_pixel_values", "labels", "label_weights", "edges")
 """What a batch holds of its views; the rest is of its phrases."""
 
@@ -86,7 +88,7 @@ def found_in(batch: Batch) -> Candidates:
 
 def terms_of(batch: Batch, **changes: Any) -> dict[str, float]:
     torch.manual_seed(0)
-    trainee = Trainee(Answers(batch, **changes), CATEGORIES, LossOptions())  # type: ignore[arg-type]
+    trainee = Trainee(Answers(batch, **changes), CATEGORIES, LossOptions(candidate_dice=1.0))  # type: ignore[arg-type]
     with torch.no_grad():
         for level, scale in zip(trainee.category_head.levels, (20.0, 0.0), strict=False):
             level[1].weight.copy_(scale * torch.eye(CATEGORIES + 1))
@@ -101,8 +103,8 @@ def terms_of(batch: Batch, **changes: Any) -> dict[str, float]:
 def test_a_perfect_answer_costs_nothing() -> None:
     batch = make_batch([1.0, 0.0])
     costs = terms_of(batch, candidates=found_in(batch))
-    assert costs == pytest.approx(dict.fromkeys(LossOptions.model_fields, 0.0), abs=1e-5)
-    without = LossOptions.model_fields.keys() - {"candidates", "edges"}
+    assert costs == pytest.approx(dict.fromkeys(WEIGHTS, 0.0), abs=1e-5)
+    without = [name for name in WEIGHTS if name not in ("candidates", "candidate_dice", "edges")]
     assert terms_of(batch) == pytest.approx(dict.fromkeys(without, 0.0), abs=1e-5)
 
 
@@ -113,6 +115,7 @@ def test_candidates_that_are_none_and_boxes_that_are_too_large_cost() -> None:
     costs = terms_of(batch, candidates=replace(right, survey=larger, logits=-right.logits))
     assert costs["edges"] == pytest.approx(math.log(4), rel=1e-4)
     assert costs["candidates"] == pytest.approx(20, rel=1e-4)
+    assert costs["candidate_dice"] == pytest.approx(1, rel=1e-4)
 
 
 def test_candidates_are_of_the_named_kind_also_where_another_is_meant() -> None:
@@ -167,8 +170,9 @@ def test_a_batch_without_any_target_is_finite() -> None:
 
 
 def test_a_model_without_text_scalar_and_mask_prompt_has_no_such_terms() -> None:
-    terms = terms_of(make_batch([1.0]), text_weight=None, pseudo_mask_logits=None)
-    assert set(LossOptions.model_fields) - set(terms) == {"boundary", "pseudo_mask"}
+    batch = make_batch([1.0])
+    terms = terms_of(batch, text_weight=None, pseudo_mask_logits=None, candidates=found_in(batch))
+    assert set(WEIGHTS) - set(terms) == {"boundary", "pseudo_mask"}
 
 
 @pytest.fixture
@@ -181,8 +185,8 @@ def make_trainee(tiny_config: Callable[..., RS2Sam2Config]) -> Callable[..., Tra
 
 
 def test_the_loss_is_the_weighted_sum_of_its_terms(make_trainee: Callable[..., Trainee]) -> None:
-    weights = LossOptions(**{name: 0.5 + number for number, name in enumerate(LossOptions.model_fields)})
-    loss, terms = make_trainee(weights)(make_batch([1.0, 0.0]))
+    weights = LossOptions(**{name: 0.5 + number for number, name in enumerate(WEIGHTS)})
+    loss, terms, _ = make_trainee(weights)(make_batch([1.0, 0.0]))
     assert all(torch.isfinite(term) and not term.requires_grad for term in terms.values())
     assert loss.item() == pytest.approx(sum(getattr(weights, name) * term.item() for name, term in terms.items()))
 
@@ -192,8 +196,9 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(make_trainee: Callable[..., T
     [
         {},
         {"block_fusion": "uni"},
-        {"block_fusion": "linear"},
-        {"block_fusion": "none", "mlp_adapter": False},
+        {"block_fusion": "linear", "candidate_width": 0},
+        {"block_fusion": "none", "mlp_adapter": False, "candidate_width": 0},
+        {"candidate_width": 0},
         {"encoder_fusion": False},
         {"mask_prompt": "none"},
         {"boundary_scalar": False},
@@ -216,30 +221,34 @@ def test_exactly_the_parameters_that_learn_are_trained(
 def test_phrases_that_share_a_view_cost_what_they_cost_alone(
     make_trainee: Callable[..., Trainee], fusion_from_block: int
 ) -> None:
-    trainee = make_trainee(LossOptions(), fusion_from_block=fusion_from_block)
+    trainee = make_trainee(LossOptions(candidate_dice=1.0), fusion_from_block=fusion_from_block)
     alone = make_batch([1.0, 0.0, 1.0, 0.0])
     first_of_two = [0, 0, 2, 2]
     views = {name: getattr(alone, name) for name in VIEWS}
     repeated = replace(alone, **{name: values[first_of_two] for name, values in views.items()})
     shared = replace(alone, **{name: values[[0, 2]] for name, values in views.items()})
-    loss, terms = trainee(repeated)
-    loss_shared, terms_shared = trainee(shared)
+    loss, terms, _ = trainee(repeated)
+    loss_shared, terms_shared, _ = trainee(shared)
     torch.testing.assert_close(terms, terms_shared)
     torch.testing.assert_close(loss, loss_shared)
 
 
 def test_without_phrases_only_the_image_side_learns(make_trainee: Callable[..., Trainee]) -> None:
     batch = make_batch([1.0, 0.0])
-    phrases = {field.name: getattr(batch, field.name)[:0] for field in fields(Batch) if field.name not in VIEWS}
-    trainee = make_trainee(LossOptions(categories=2.0))
-    loss, terms = trainee(replace(batch, **phrases))
-    assert set(terms) == {"categories"}
-    assert loss.item() == pytest.approx(2 * terms["categories"].item())
+    phrases = {
+        field.name: getattr(batch, field.name)[:0]
+        for field in fields(Batch)
+        if field.name not in (*VIEWS, "views", "phrases")
+    }
+    trainee = make_trainee(LossOptions(categories=2.0, edges=0.5))
+    loss, terms, _ = trainee(replace(batch, **phrases))
+    assert set(terms) == {"categories", "edges"}
+    assert loss.item() == pytest.approx(2 * terms["categories"].item() + 0.5 * terms["edges"].item())
     loss.backward()
     reached = {
         name.split(".")[1] for name, parameter in trainee.model.named_parameters("m") if parameter.grad is not None
     }
-    assert reached == {"trunk"}
+    assert reached == {"trunk", "candidates"}
 
 
 def test_where_a_label_counts_more_a_mistake_costs_more() -> None:
@@ -252,9 +261,83 @@ def test_where_a_label_counts_more_a_mistake_costs_more() -> None:
     assert terms_of(replace(batch, label_weights=1 - square), image_maps=maps)["categories"] > 1
 
 
+def test_parts_of_a_batch_add_up_to_the_whole(make_trainee: Callable[..., Trainee]) -> None:
+    whole = make_batch([1.0, 0.0, 1.0, 1.0])
+    tensors = {field.name: getattr(whole, field.name) for field in fields(Batch)}
+    weighted = torch.linspace(0.2, 3, whole.labels.numel()).view_as(whole.labels)
+    whole = replace(whole, label_weights=weighted)
+    tensors["label_weights"] = weighted
+    parts = [
+        Batch(**{name: value[place] for name, value in tensors.items() if isinstance(value, Tensor)})
+        for place in (slice(0, 1), slice(1, 4))
+    ]
+    trainee = make_trainee(LossOptions(candidate_dice=1.0))
+    loss, terms, own = trainee(whole)
+    loss.backward()
+    gradients = {name: p.grad.clone() for name, p in trainee.named_parameters() if p.grad is not None}
+    trainee.zero_grad(set_to_none=True)
+    made = [trainee(part, Totals.of(parts)) for part in parts]
+    for part_loss, _, _ in made:
+        part_loss.backward()
+    assert sum(part_loss.item() for part_loss, _, _ in made) == pytest.approx(loss.item(), rel=1e-5)
+    for name, term in terms.items():
+        assert sum(part_terms[name].item() for _, part_terms, _ in made) == pytest.approx(term.item(), rel=1e-5)
+    for name, values in own.items():
+        together = torch.cat([part_own[name] for _, _, part_own in made])
+        torch.testing.assert_close(together, values, rtol=1e-4, atol=1e-6)
+    for name, parameter in trainee.named_parameters():
+        if parameter.grad is not None:
+            torch.testing.assert_close(parameter.grad, gradients[name], rtol=2e-3, atol=2e-5)
+
+
+def test_every_phrase_has_its_own_terms(make_trainee: Callable[..., Trainee]) -> None:
+    _, terms, own = make_trainee(LossOptions())(make_batch([1.0, 0.0, 1.0]))
+    assert set(own) == {"cross_entropy", "dice", "presence", "boundary"}
+    assert all(values.shape == (3,) and not values.requires_grad for values in own.values())
+    assert own["cross_entropy"].mean().item() == pytest.approx(terms["cross_entropy"].item())
+    assert own["dice"][[0, 2]].mean().item() == pytest.approx(terms["dice"].item())
+
+
+def test_samples_without_outlines_train_without_the_heads_that_need_them(make_trainee: Callable[..., Trainee]) -> None:
+    outlined = make_trainee(LossOptions())
+    trainee = Trainee(outlined.model, None, LossOptions())
+    batch = replace(make_batch([1.0]), named=None, labels=None, label_weights=None, edges=None)
+    _, terms, _ = trainee(batch)
+    assert set(WEIGHTS) - set(terms) == OUTLINE_TERMS
+    assert not [name for name, _ in trainee.named_parameters() if name.startswith(("category_head", "named_head"))]
+
+
+@pytest.mark.parametrize("name", ["coarse", "presence", "pseudo_mask", "categories", "named", "candidates", "edges"])
+def test_what_has_no_weight_is_not_computed(make_trainee: Callable[..., Trainee], name: str) -> None:
+    trainee = make_trainee(LossOptions(**{name: 0.0}))
+    _, terms, _ = trainee(make_batch([1.0, 0.0]))
+    assert name not in terms
+    trained, gradients = trained_and_gradients(trainee)
+    assert trained == {each for each, gradient in gradients.items() if gradient is not None and gradient.any()}
+
+
+def test_the_released_boundary_loss_teaches_the_text_scalar_alone(make_trainee: Callable[..., Trainee]) -> None:
+    others = dict.fromkeys(WEIGHTS, 0.0)
+    trainee = make_trainee(LossOptions(**{**others, "boundary": 1.0, "boundary_kind": "released"}))
+    trainee(make_batch([1.0]))[0].backward()
+    reached = {
+        name.split(".")[0]
+        for name, parameter in trainee.model.named_parameters()
+        if parameter.grad is not None and parameter.grad.any()
+    }
+    assert "boundary_scalar" in reached
+    assert not reached & {"mask_decoder", "trunk", "neck"}
+
+
 def test_no_trained_parameter_is_out_of_reach_without_any_fusion(make_trainee: Callable[..., Trainee]) -> None:
     # Several processes wait for each other's gradients: one that never comes would stop them.
-    changes = {"block_fusion": "none", "encoder_fusion": False, "boundary_scalar": False, "mask_prompt": "none"}
+    changes = {
+        "block_fusion": "none",
+        "candidate_width": 0,
+        "encoder_fusion": False,
+        "boundary_scalar": False,
+        "mask_prompt": "none",
+    }
     trained, gradients = trained_and_gradients(make_trainee(LossOptions(), **changes))
     assert all(gradients[name] is not None for name in trained)
 
@@ -263,5 +346,11 @@ def trained_and_gradients(trainee: Trainee) -> tuple[set[str], dict[str, Tensor 
     """The names of the parameters that train, and what gradient each would get if all did."""
     trainee(make_batch([1.0, 0.0]))[0].backward()
     gradients = {name: parameter.grad for name, parameter in trainee.named_parameters()}
-    freeze_idle(trainee.model, boundary_loss=trainee.weights.boundary > 0)
+    weights = trainee.weights
+    freeze_idle(
+        trainee.model,
+        boundary_loss=weights.boundary > 0,
+        presence_loss=weights.presence > 0,
+        edges_loss=weights.edges > 0,
+    )
     return {name for name, parameter in trainee.named_parameters() if parameter.requires_grad}, gradients

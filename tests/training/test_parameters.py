@@ -1,4 +1,4 @@
-"""What trains, what does not, and the average that is kept."""
+"""The optimizer's groups, and the average that is kept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model
-from refersat.training.parameters import MovingAverage, freeze_idle, parameter_groups
+from refersat.training.parameters import MovingAverage, parameter_groups
+from refersat.training.parts import freeze_idle
 
 
 @pytest.fixture
@@ -51,35 +52,70 @@ def test_weight_decay_is_for_matrices_alone(model: RS2Sam2Model) -> None:
     assert "mask_decoder.mask_tokens.weight" in tables
 
 
+def test_parts_with_other_rates_have_groups_of_their_own(model: RS2Sam2Model) -> None:
+    groups = parameter_groups(model, 0.05, lambda name: 2.0 if name.startswith("token_mlp.") else 1.0)
+    fast = [group for group in groups if group["scale"] == 2.0]
+    assert [group["matrices"] for group in fast] == [True, False]  # no table among them
+    assert set().union(*(names_in(group, model) for group in fast)) == {
+        f"token_mlp.{layer}.{kind}" for layer in ("proj_in", "proj_out") for kind in ("weight", "bias")
+    }
+    assert {group["scale"] for group in groups} == {1.0, 2.0}
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+
+
 def test_the_average_forgets_random_weights_soon_and_converges(model: RS2Sam2Model) -> None:
     average = MovingAverage(model, 0.9)
+    name, parameter = next(model.named_parameters())
+    start = parameter.detach().flatten()[0].item()
     with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.fill_(3.0)
-    start = next(average.model.parameters()).flatten()[0].item()
+        for each in model.parameters():
+            each.fill_(3.0)
     average.update(model)
-    first = next(average.model.parameters()).flatten()[0].item()
+    first = average.values[name].flatten()[0].item()
     assert first == pytest.approx(start + (3.0 - start) * (1 - 2 / 11), abs=1e-6)
     for _ in range(150):
         average.update(model)
-    for parameter in average.model.parameters():
-        torch.testing.assert_close(parameter, torch.full_like(parameter, 3.0), rtol=0, atol=1e-4)
+    for value in average.values.values():
+        torch.testing.assert_close(value, torch.full_like(value, 3.0), rtol=0, atol=1e-4)
 
 
 def test_the_average_reaches_its_decay(model: RS2Sam2Model) -> None:
     average = MovingAverage(model, 0.5)
     for _ in range(20):
         average.update(model)
-    before = next(average.model.parameters()).clone()
+    name, parameter = next(model.named_parameters())
+    before = average.values[name].clone()
     with torch.no_grad():
-        next(model.parameters()).add_(1.0)
+        parameter.add_(1.0)
     average.update(model)
-    torch.testing.assert_close(next(average.model.parameters()), before + 0.5)
+    torch.testing.assert_close(average.values[name], before + 0.5)
 
 
-def test_the_average_is_a_model_of_its_own(model: RS2Sam2Model) -> None:
-    average = MovingAverage(model, 0.9)
-    assert not average.model.training
-    assert not any(parameter.requires_grad for parameter in average.model.parameters())
-    model.config.image_size = 32
-    assert average.model.config.image_size == 64
+def test_the_average_takes_the_place_of_the_weights_for_a_while(model: RS2Sam2Model) -> None:
+    average = MovingAverage(model, 0.5)
+    averaged = {name: value.clone() for name, value in average.values.items()}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1.0)
+    current = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    with average.in_place(model):
+        for name, parameter in model.named_parameters():
+            assert torch.equal(parameter, averaged[name])
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, current[name])
+        assert torch.equal(average.values[name], averaged[name])
+
+
+def test_what_is_frozen_has_no_average_of_its_own(model: RS2Sam2Model) -> None:
+    model.trunk.requires_grad_(False)
+    assert not any(name.startswith("trunk.") for name in MovingAverage(model, 0.9).values)
+
+
+def test_without_an_average_the_weights_stand_for_themselves(model: RS2Sam2Model) -> None:
+    average = MovingAverage(model, None)
+    parameter = next(model.parameters())
+    with torch.no_grad():
+        parameter.fill_(2.0)
+    average.update(model)
+    with average.in_place(model):
+        assert (parameter == 2.0).all()

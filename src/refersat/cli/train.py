@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from refersat.errors import UserError
 
+if TYPE_CHECKING:
+    from refersat.training.recipe import Recipe
+
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe file (YAML), or the name of one that ships: built-in.")],
+    recipe: Annotated[str, typer.Argument(help="A recipe file (YAML), or the name of one that ships (see above).")],
     out: Annotated[
         Path | None,
         typer.Option(
@@ -26,33 +29,59 @@ def train(
     print_recipe: Annotated[
         bool, typer.Option("--print-recipe", help="Print the recipe with every field and stop.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would train, for how long and with how much memory, and stop.")
+    ] = False,
 ) -> None:
-    """Train a model on the outlined objects of a COCO instances file; phrases are generated while training.
+    """Train a model by a recipe: on your own samples, on a published data set, or on outlined objects.
 
     \b
+    refersat train own-triplets --set data.train=triplets:my-data
+    refersat train rs2sam2-refsegrs --set data.train=refsegrs:RefSegRS
     refersat train built-in \\
       --set data.annotations=train.json --set data.images=images --set data.validation=runs/val
 
-    `refersat data generate` makes the validation folder. FOLDER/model is the trained model, for --model of every
-    command; FOLDER/metrics.jsonl is the log. Ctrl-C saves the state and stops, --resume goes on.
+    Recipes that ship: built-in, own-triplets, rs2sam2-refsegrs, rs2sam2-risbench, rs2sam2-rrsisd. FOLDER/best is the
+    trained model, for --model of every command; FOLDER/metrics.jsonl is the log and FOLDER/curves.png its picture.
+    Ctrl-C saves the state and stops, --resume goes on.
 
     \b
     Several devices, or processes on a CPU: torchrun --nproc-per-node 2 -m refersat train ...
     """  # noqa: D301 - click keeps the lines of a paragraph that begins with \b
-    from refersat.training.recipe import load_recipe
+    from refersat.training.recipe_files import load_recipe
 
     resolved = load_recipe(recipe, overrides or [])
     if print_recipe:
         typer.echo(resolved.model_dump_json(indent=2))
         return
-    folder = out or Path("runs") / resolved.name
 
     try:
-        from accelerate import PartialState
+        import accelerate  # noqa: F401
     except ModuleNotFoundError:
         raise UserError("training needs more packages: pip install 'refersat[train]'") from None
+    from refersat.training.devices import processes
+
+    state = processes()
+    if dry_run:
+        from refersat.training.dry_run import dry_run as describe
+
+        lines = describe(resolved, processes=state.num_processes)
+        if state.is_main_process:
+            typer.echo("\n".join(lines))
+        return
+    _run(resolved, out or Path("runs") / resolved.name, resume=resume, main=state.is_main_process)
+
+
+def _run(recipe: Recipe, folder: Path, *, resume: bool, main: bool) -> None:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     from refersat.training.interruption import Stopped
     from refersat.training.loop import train as run
@@ -60,18 +89,24 @@ def train(
     columns = (
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:.3f}  {task.fields[rate]:.1f} views/s"),
+        TextColumn("loss {task.fields[loss]:.3f}  {task.fields[rate]:.1f} images/s"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
         TimeRemainingColumn(),
     )
-    main = PartialState().is_main_process
     try:
         with Progress(*columns, console=Console(stderr=True), disable=not main) as progress:
-            task = progress.add_task("training", total=resolved.steps, loss=float("nan"), rate=0.0)
+            task = progress.add_task("training", total=None, loss=float("nan"), rate=0.0)
 
             def report(step: int, values: dict[str, float]) -> None:
-                progress.update(task, completed=step, loss=values["loss"], rate=values["views/s"])
+                progress.update(
+                    task, completed=step, total=values["steps"], loss=values["loss"], rate=values["views/s"]
+                )
 
-            model = run(resolved, folder, resume=resume, report=report)
+            def tell(line: str) -> None:
+                progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+            model = run(recipe, folder, resume=resume, report=report, tell=tell)
     except Stopped as stopped:
         if main:
             typer.echo(f"{stopped}; the state is saved, --resume goes on", err=True)

@@ -7,6 +7,7 @@ model: where paper and released weights differ, this follows the weights.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -205,8 +206,9 @@ class RS2Sam2Model(PreTrainedModel):
         y = (torch.arange(height, device=image.device, dtype=torch.float32) + 0.5) / height
         x = (torch.arange(width, device=image.device, dtype=torch.float32) + 0.5) / width
         grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
-        # Fourier frequencies: a product in half precision would blur far positions.
-        with torch.autocast(image.device.type, enabled=False):
+        # Fourier frequencies: a product in half precision would blur far positions. (Where tensors have a size alone,
+        # there is no precision either.)
+        with nullcontext() if image.is_meta else torch.autocast(image.device.type, enabled=False):
             encoded: Tensor = self.prompt_encoder.shared_embedding(torch.stack([grid_x, grid_y], dim=-1))
         return encoded.permute(2, 0, 1)[None].expand(len(image), -1, -1, -1).to(image.dtype)
 

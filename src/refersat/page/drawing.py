@@ -1,12 +1,13 @@
 """A chart drawn once, and written twice: as SVG for a page, as PNG for a slide or a paper.
 
-A drawing is a list of bars, lines, texts and pictures in pixels. The SVG takes its colours from the page's style sheet
-by class, so that it follows light and dark; the PNG has those of the light one.
+A drawing is a list of bars, lines, paths, texts and pictures in pixels. The SVG takes its colours from the page's
+style sheet by class, so that it follows light and dark; the PNG has those of the light one.
 """
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Literal, TypeAlias
@@ -25,6 +26,11 @@ _PADDING, _TITLE_SIZE, _HEAD = 18, 16, 44
 Anchor = Literal["start", "middle", "end"]
 _COLOURS = {
     "bar c0": "#2a6fd0",
+    "bar c1": "#d9641e",
+    "bar c2": "#148f6b",
+    "line c0": "#2a6fd0",
+    "line c1": "#d9641e",
+    "line c2": "#148f6b",
     "axis": "#868c97",
     "grid": "#ececea",
     "tick": "#565b66",
@@ -44,6 +50,7 @@ class Bar:
     width: float
     height: float
     title: str
+    style: str
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,14 @@ class Line:
     y1: float
     x2: float
     y2: float
+    style: str
+
+
+@dataclass(frozen=True)
+class Path:
+    """A line through points (x, y) of a style."""
+
+    points: tuple[tuple[float, float], ...]
     style: str
 
 
@@ -79,7 +94,7 @@ class Picture:
     rgb: NDArray[np.uint8]
 
 
-Item: TypeAlias = Bar | Line | Text | Picture
+Item: TypeAlias = Bar | Line | Path | Text | Picture
 
 
 @dataclass
@@ -91,13 +106,17 @@ class Drawing:
     height: int
     items: list[Item] = field(default_factory=list)
 
-    def bar(self, x: float, y: float, width: float, height: float, title: str) -> None:
-        """Add a bar."""
-        self.items.append(Bar(x, y, width, height, title))
+    def bar(self, x: float, y: float, width: float, height: float, title: str, style: str = "bar c0") -> None:
+        """Add a bar in the first, second or third colour: "bar c0", "bar c1", "bar c2"."""
+        self.items.append(Bar(x, y, width, height, title, style))
 
     def line(self, x1: float, y1: float, x2: float, y2: float, style: str = "grid") -> None:
         """Add a line: "grid" or "axis", or "on" to lie upon a picture."""
         self.items.append(Line(x1, y1, x2, y2, style))
+
+    def path(self, points: Iterable[tuple[float, float]], style: str = "line c0") -> None:
+        """Add a line through points in the first, second or third colour: "line c0", "line c1", "line c2"."""
+        self.items.append(Path(tuple(points), style))
 
     def text(self, x: float, y: float, text: str, *, anchor: Anchor = "start", style: str = "tick") -> None:
         """Add a text: "tick" (a number or a name beside a mark), "name" (of an axis), or "on" to lie upon a picture."""
@@ -137,11 +156,14 @@ def _svg_of(item: Item) -> Html:
         case Bar():
             title = tag("title", item.title)
             size = {"width": round(item.width, 2), "height": round(item.height, 2)}
-            return tag("rect", title, class_="bar c0", x=round(item.x, 2), y=round(item.y, 2), rx=1.5, **size)
+            return tag("rect", title, class_=item.style, x=round(item.x, 2), y=round(item.y, 2), rx=1.5, **size)
         case Line():
             ends = {name: round(getattr(item, name), 2) for name in ("x1", "y1", "x2", "y2")}
             on: dict[str, Attribute] = {"stroke": _ON, "stroke_opacity": 0.55} if item.style == "on" else {}
             return tag("line", class_=item.style, **ends, **on)
+        case Path():
+            points = " ".join(f"{round(x, 2):g},{round(y, 2):g}" for x, y in item.points)
+            return tag("polyline", class_=item.style, points=points)
         case Text():
             place = {"x": round(item.x, 2), "y": round(item.y, 2)}
             on = (
@@ -165,10 +187,13 @@ def _paint(sheet: PIL.Image.Image, draw: ImageDraw.ImageDraw, item: Item) -> Non
         case Bar():
             (x0, y0), (x1, y1) = at(item.x, item.y), at(item.x + item.width, item.y + item.height)
             if x1 > x0 and y1 > y0:
-                draw.rounded_rectangle((x0, y0, x1 - 1, y1 - 1), min(3, (x1 - x0) // 2), fill=_COLOURS["bar c0"])
+                draw.rounded_rectangle((x0, y0, x1 - 1, y1 - 1), min(3, (x1 - x0) // 2), fill=_COLOURS[item.style])
         case Line():
             colour = _COLOURS.get(item.style, _ON)
             draw.line((*at(item.x1, item.y1), *at(item.x2, item.y2)), fill=colour, width=_SCALE if colour != _ON else 1)
+        case Path():
+            corners = [at(x, y) for x, y in item.points]
+            draw.line(corners, fill=_COLOURS[item.style], width=2 * _SCALE, joint="curve")
         case Text():
             font = ImageFont.load_default(TEXT_SIZE * _SCALE)
             colour, anchor = _COLOURS.get(item.style, _ON), _ANCHORS[item.anchor]

@@ -15,14 +15,16 @@ SMALLEST_OBJECT = 20.0
 
 
 @dataclass(frozen=True)
-class View:
+class SceneView:
     """Pixels (H, W, 3) uint8 and the objects that lie in them, in the same pixels."""
 
     pixels: NDArray[np.uint8]
     scene: CocoImage
 
 
-def random_view(image: NDArray[np.uint8], scene: CocoImage, options: AugmentOptions, rng: np.random.Generator) -> View:
+def random_view(
+    image: NDArray[np.uint8], scene: CocoImage, options: AugmentOptions, rng: np.random.Generator
+) -> SceneView:
     """Crop, flip, turn and recolour at random."""
     height, width = image.shape[:2]
     x0, y0, x1, y1 = 0, 0, width, height
@@ -46,7 +48,7 @@ def random_view(image: NDArray[np.uint8], scene: CocoImage, options: AugmentOpti
 
     view_height, view_width = pixels.shape[:2]
     warped = scene.warped(matrix[:2], view_width, view_height, min_area=SMALLEST_OBJECT)
-    return View(_recolour(pixels, options.colour, rng), warped)
+    return SceneView(recolour(pixels, options.colour, rng), warped)
 
 
 def _crop_sides(smallest: float, rng: np.random.Generator) -> tuple[float, float]:
@@ -55,7 +57,8 @@ def _crop_sides(smallest: float, rng: np.random.Generator) -> tuple[float, float
     return min(1.0, side * stretch), min(1.0, side / stretch)
 
 
-def _recolour(pixels: NDArray[np.uint8], strength: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+def recolour(pixels: NDArray[np.uint8], strength: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Change brightness, contrast, saturation and tint of (H, W, 3) at random; the result is contiguous."""
     if strength == 0:
         return np.ascontiguousarray(pixels)
     brightness, contrast, saturation = 1 + rng.uniform(-strength, strength, size=3)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+from multiprocessing.synchronize import Event
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -12,8 +14,15 @@ class Stopped(KeyboardInterrupt):
     """A run ended early because it was asked to, after its state was saved."""
 
 
+_LAUNCHED = "TORCHELASTIC_RUN_ID"
+"""In the environment of processes that `torchrun` or `accelerate launch` has started."""
+
+
 class StopRequest:
-    """Within the `with` block, the first Ctrl-C or SIGTERM only sets `made`; a second one acts as ever.
+    """Within the `with` block, SIGTERM and the first Ctrl-C only set `made`; a second Ctrl-C acts as ever.
+
+    SIGTERM may come more than once: to the whole group of processes, and again from who passes it on. A launcher of
+    several processes passes on Ctrl-C, too, and ends what does not stop by itself: below one, no second one counts.
 
     Elsewhere than in the main thread Python allows no signal handlers: nothing changes there.
     """
@@ -31,18 +40,25 @@ class StopRequest:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._put_back()
+        for number in list(self._handlers):
+            self._put_back(number)
 
     def _make(self, number: int, frame: FrameType | None) -> None:
         self.made = True
-        self._put_back()
+        if number == signal.SIGINT and _LAUNCHED not in os.environ:
+            self._put_back(signal.SIGINT)
 
-    def _put_back(self) -> None:
-        while self._handlers:
-            number, handler = self._handlers.popitem()
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+    def _put_back(self, number: signal.Signals) -> None:
+        handler = self._handlers.pop(number)
+        signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
-def ignore_interrupt(worker: int) -> None:
-    """For data loading processes: Ctrl-C reaches them too, but the main process says when they end."""
+def ignore_requests(worker: int, *, over: Event) -> None:
+    """For data loading processes: Ctrl-C and SIGTERM reach them too, but they go on until the run is `over`."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if over.is_set():
+            os._exit(0)
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, end)

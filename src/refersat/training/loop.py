@@ -7,229 +7,244 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list, gather_object
-from torch import Tensor
+from torch import Tensor, nn
 
-from refersat.data.coco import read_coco
-from refersat.data.samples import Sample
-from refersat.data.triplets import read_triplets
 from refersat.errors import UserError
-from refersat.evaluation.protocol import PROTOCOLS
-from refersat.evaluation.rows import Evaluation
-from refersat.evaluation.run import evaluate_samples
-from refersat.models.loading import LoadedModel
-from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model
-from refersat.segmenter import Segmenter
-from refersat.text.corpus import corpus
-from refersat.text.tokenizer import PhraseTokenizer, train_tokenizer
+from refersat.models.rs2sam2 import RS2Sam2Model
+from refersat.output import write_file
+from refersat.training.batch import Batch
+from refersat.training.checkpoints import Learner
+from refersat.training.curves import draw_curves
+from refersat.training.devices import Devices
+from refersat.training.facts import facts_of
 from refersat.training.interruption import Stopped, StopRequest
+from refersat.training.journal import Journal, PhraseTerms, phrase_terms
 from refersat.training.muon import Muon
-from refersat.training.objective import Trainee
-from refersat.training.parameters import MovingAverage, freeze_idle, parameter_groups
-from refersat.training.recipe import OptimizerOptions, Recipe, Stage
+from refersat.training.objective import Totals, Trainee
+from refersat.training.parameters import MovingAverage, parameter_groups
+from refersat.training.parts import checkpoint_activations, freeze, options_of, summaries
+from refersat.training.pictures import pictures_of
+from refersat.training.recipe import Recipe
 from refersat.training.run_folder import RunFolder
-from refersat.training.samples import PhraseSampler, batches, check_data
+from refersat.training.setup import Setup, set_up
+from refersat.training.stream import Share, stream
+from refersat.training.summary import parts_table
+from refersat.training.validation import segmenter_of, validate
 
 Report = Callable[[int, dict[str, float]], None]
+Tell = Callable[[str], None]
 
 
-def train(recipe: Recipe, out: Path, *, resume: bool = False, report: Report = lambda step, values: None) -> Path:
-    """Run a recipe and return the folder of the trained model, `out`/model.
+def train(
+    recipe: Recipe,
+    out: Path,
+    *,
+    resume: bool = False,
+    report: Report = lambda step, values: None,
+    tell: Tell = lambda line: None,
+) -> Path:
+    """Run a recipe and return the folder of the trained model: the best one, or the last where nothing was measured.
 
-    With several processes, the losses in the log are the main one's own; the scores are those of all together.
+    Losses and scores are those of all processes together.
 
     Args:
         recipe: what to do.
         out: what `RunFolder` describes.
         resume: go on from the state in `out`, as if the run had never stopped.
-        report: called by the main process with the number of steps done, the latest loss and the speed.
+        report: called by the main process with the number of steps done, the latest loss, the speed and all steps.
+        tell: called by the main process with lines for people: what the weights start from, and scores.
 
     Raises:
-        UserError: the data cannot be read, the recipe describes no possible model, `out` holds a run already and
-            `resume` is False, or the loss is no longer a number.
+        UserError: the data or weights cannot be read, the recipe describes no possible model, `out` holds a run already
+            and `resume` is False, or none and it is True, the disk is full, or the loss is no longer a number.
         Stopped: Ctrl-C or SIGTERM came; the state is saved.
     """
     # What can be wrong is found before anything is written.
-    accelerator = _accelerator(recipe)
-    main = accelerator.is_main_process
-    _check_sharing(recipe, accelerator.num_processes)
-    config = _configuration(recipe)
-    source = read_coco(recipe.data.annotations)
-    check_data(recipe, source)
-    validation = _validation_samples(recipe)
-    folder = RunFolder(out)
-    folder.check(resume=resume)
-    accelerator.wait_for_everyone()
-
-    if main and not resume:
+    devices = Devices(recipe)
+    setup = set_up(recipe)
+    schedule, folder = setup.schedule, RunFolder(out, recipe.keep)
+    resume = folder.check(resume=resume)
+    devices.accelerator.wait_for_everyone()
+    if devices.main and not resume:
         folder.begin(recipe)
-    with accelerator.main_process_first():
-        tokenizer = _tokenizer(recipe, config, folder.tokenizer, new=main and not resume)
-    config.vocab_size = tokenizer.vocab_size
-    half = recipe.optimizer.precision == "bfloat16"
-    if half and accelerator.device.type == "cpu":
-        # PyTorch's fused attention has no fast bfloat16 kernel for CPUs; plain products are four times as fast.
-        config._attn_implementation = "eager"
-    torch.manual_seed(recipe.seed)
-    model = RS2Sam2Model(config)
-    freeze_idle(model, boundary_loss=recipe.loss.boundary > 0)
-    trainee = Trainee(model, len(source.categories), recipe.loss).to(accelerator.device)
-    optimizer = _optimizer(trainee, recipe.optimizer)
+    with devices.accelerator.main_process_first():
+        tokenizer = setup.tokenizer(folder.tokenizer, new=devices.main and not resume)
+
+    trainee = _trainee(setup, devices, tokenizer.vocab_size)
+    model = trainee.model
+    told = parts_table(summaries(model, dict(setup.start.origins)), recipe) if devices.main else []
+    prepared = devices.prepare(trainee)
+    optimizer = _optimizer(trainee, recipe)
     average = MovingAverage(model, recipe.optimizer.average)
-    step = folder.restore(trainee, optimizer, average) if resume else 0
-    if main and resume:
-        folder.go_on(recipe, step)
-    prepared, optimizer = accelerator.prepare(trainee, optimizer)
+    learner = Learner(trainee, optimizer, average)
     prepared.train()
 
-    sampler = PhraseSampler(recipe, source, tokenizer, config)
+    step, best, measured = 0, -math.inf, 0
+    changed: list[str] = []
+    if resume:
+        state = folder.checkpoints.load()
+        learner.load(state)
+        step, best, measured = state["step"], state["best"], state["measured"]
+        if devices.main:
+            changed = folder.go_on(recipe, step)
+            changed += ["(the data itself)"] if state["data"] != setup.fingerprint else []
+    if devices.main:
+        journal = Journal(folder, tensorboard=recipe.tensorboard)
+        facts = facts_of(recipe, setup.start, setup.fingerprint, devices)
+        for line in told:
+            tell(line)
+        if resume:
+            journal.note(step, resumed=True, recipe_changed=changed)
+
+    def measure() -> float:
+        """Score the model as it is now, and keep it; the best score so far."""
+        image_size = schedule.stage_at(step - 1).image_size
+        with average.in_place(model), devices.whole_model(model) as whole:
+            scores = validate(devices, whole, tokenizer, setup.validation, image_size)
+            score: float = scores.get("mIoU", -math.inf)
+            if devices.main:
+                segmenter = segmenter_of(devices, whole, tokenizer)
+                journal.validation(step, scores, pictures_of(segmenter, setup.validation) if recipe.tensorboard else [])
+                folder.save_model(whole, tokenizer, {**facts, "step": step, "scores": scores}, best=score > best)
+                tell(_told(step, scores))
+        return max(best, score)
+
+    def save() -> None:
+        """Keep all that is needed to go on."""
+        state = {**learner.state(), "step": step, "best": best, "measured": measured, "data": setup.fingerprint}
+        if devices.main:
+            folder.checkpoints.save(step, state)
+
+    share = Share(devices.rank, devices.processes, recipe.optimizer.accumulate)
+    sampler = setup.sampler(tokenizer, model.config)
     stopping = False
     began = time.perf_counter()
     with StopRequest() as request:
-        for batch in batches(sampler, start=step, rank=accelerator.process_index, processes=accelerator.num_processes):
-            stage, rate = recipe.stage_at(step), learning_rate(step, recipe.steps, recipe.optimizer)
-            trainee.weights = stage.loss or recipe.loss
+        if measured < step and schedule.validates_after(step):  # the stop came first
+            best, measured = measure(), step
+            save()
+        for batches in stream(sampler, schedule, share, start=step, workers=recipe.workers):
+            stage, rate = schedule.stage_at(step), schedule.rate(step)
+            trainee.weights = setup.loss_of(stage)
             for group in optimizer.param_groups:
-                group["lr"] = rate
-            # Not left to accelerate, whose precision is one for the whole life of a process.
-            with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=half):
-                loss, terms = prepared(batch.to(accelerator.device))
-            accelerator.backward(loss)
-            accelerator.clip_grad_norm_(trainee.parameters(), recipe.optimizer.clip)
+                group["lr"] = rate * group["scale"]
+            numbers, phrases = _learn(devices, prepared, batches, own_terms=recipe.log_samples)
+            gradient = devices.clip(trainee, recipe.optimizer.clip).item()
+            if not (math.isfinite(numbers["loss"]) and math.isfinite(gradient)):
+                raise UserError(_not_a_number(numbers["loss"], gradient, step + 1, batches, folder))
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             average.update(model)
             step += 1
 
-            values = _numbers({"loss": loss.detach(), **terms}, step)
             seconds = time.perf_counter() - began
             began = time.perf_counter()
-            if main:
-                folder.append({"step": step, **values, "rate": rate, "seconds": seconds})
-                report(step, {"loss": values["loss"], "views/s": stage.batch_size / seconds})
+            if devices.main:
+                journal.step(step, {**numbers, "gradient": gradient, "rate": rate, "seconds": seconds})
+                journal.phrases(step, phrases)
+                speed = stage.batch_size / seconds
+                report(step, {"loss": numbers["loss"], "views/s": speed, "steps": schedule.steps})
 
             if request.made:
-                accelerator.set_trigger()
-            stopping = accelerator.check_trigger() and step < recipe.steps  # asking one process stops all
-            validating = not stopping and (step % recipe.validate_every == 0 or step == recipe.steps)
-            if validating:
-                scores = _validate(accelerator, average.model, tokenizer, validation, stage)
-                if main:
-                    folder.append({"step": step, "validation": scores})
-                    folder.save_model(average.model, tokenizer)
-            if main and (validating or stopping):
-                folder.save_state(trainee, optimizer, average, step=step)
+                devices.accelerator.set_trigger()
+            stopping = devices.accelerator.check_trigger() and step < schedule.steps  # asking one process stops all
+            if not stopping and schedule.validates_after(step):
+                best, measured = measure(), step
+            if stopping or schedule.saves_after(step):
+                save()
             if stopping:
                 break
-            if validating:
-                accelerator.wait_for_everyone()
+            if measured == step:
+                devices.accelerator.wait_for_everyone()
                 began = time.perf_counter()
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
+    devices.accelerator.wait_for_everyone()
+    if devices.main:
+        journal.close()
+        picture = draw_curves(folder.log, name=recipe.name)
+        if picture is not None:
+            write_file(folder.curves, picture)
+    devices.accelerator.end_training()
     if stopping:
-        raise Stopped(f"stopped after {step} of {recipe.steps} steps")
-    return folder.model
+        raise Stopped(f"stopped after {step} of {schedule.steps} steps")
+    return folder.best if folder.best.is_dir() else folder.model
 
 
-def learning_rate(step: int, steps: int, options: OptimizerOptions) -> float:
-    """Linear warm-up, constant, then linear down to nothing, for step 0 to steps - 1."""
-    rising = (step + 1) / max(1, options.warm_up)
-    falling = (steps - step) / max(1.0, options.cool_down * steps)
-    return options.learning_rate * min(1.0, rising, falling)
+def _trainee(setup: Setup, devices: Devices, vocabulary: int) -> Trainee:
+    """The model with its first weights, on the device, and only what is to train trainable."""
+    recipe, config = setup.recipe, setup.start.config
+    if recipe.init.model is None and recipe.init.beit3 is None:  # their tables are as large as they are
+        config.vocab_size = vocabulary
+    if recipe.optimizer.precision == "bfloat16" and devices.device.type == "cpu":
+        # PyTorch's fused attention has no fast bfloat16 kernel for CPUs; plain products are four times as fast.
+        config._attn_implementation = "eager"
+    torch.manual_seed(recipe.seed)
+    model = RS2Sam2Model(config)
+    setup.start.fill(model)
+    if recipe.optimizer.activation_checkpointing:
+        checkpoint_activations(model)
+    loss = setup.loss
+    freeze(
+        model,
+        recipe.parts,
+        boundary_loss=loss.boundary > 0,
+        presence_loss=loss.presence > 0,
+        edges_loss=loss.edges > 0,
+    )
+    return Trainee(model, setup.categories, setup.loss).to(devices.device)
 
 
-def _optimizer(trainee: Trainee, options: OptimizerOptions) -> torch.optim.Optimizer:
-    groups = parameter_groups(trainee, options.weight_decay)
-    if options.kind == "muon":
-        return Muon(groups, dtype=getattr(torch, options.precision))
+def _learn(
+    devices: Devices, prepared: nn.Module, batches: Sequence[Batch], *, own_terms: bool
+) -> tuple[dict[str, float], list[PhraseTerms]]:
+    """Add the gradients of a batch, in the parts that it comes in.
+
+    Returns:
+        Its loss and terms, over all processes, and the terms of each of its phrases if `own_terms`.
+    """
+    totals = devices.totals(Totals.of(batches))
+    terms: dict[str, Tensor] = {}
+    phrases: list[PhraseTerms] = []
+    for number, batch in enumerate(batches):
+        with devices.unsynchronised(prepared, last=number == len(batches) - 1):
+            with devices.precision():
+                loss, part, own = prepared(batch.to(devices.device), totals)
+            # Every process has its part of the loss, and gradients are averaged over them.
+            devices.accelerator.backward(loss * devices.processes)
+        for name, value in {"loss": loss.detach(), **part}.items():
+            terms[name] = terms[name] + value if name in terms else value
+        if own_terms:
+            phrases += phrase_terms(batch, own)
+    values = devices.total(torch.stack(list(terms.values()))).tolist()  # all brought from the device at once
+    return dict(zip(terms, values, strict=True)), devices.together(phrases)
+
+
+def _optimizer(trainee: Trainee, recipe: Recipe) -> torch.optim.Optimizer:
+    def scale(name: str) -> float:
+        if not name.startswith("model."):
+            return 1.0
+        rate = options_of(name.removeprefix("model."), recipe.parts).learning_rate
+        return 1.0 if rate is None else rate / recipe.optimizer.learning_rate
+
+    groups = parameter_groups(trainee, recipe.optimizer.weight_decay, scale)
+    if recipe.optimizer.kind == "muon":
+        return Muon(groups, dtype=getattr(torch, recipe.optimizer.precision))
     return torch.optim.AdamW(groups)
 
 
-def _accelerator(recipe: Recipe) -> Accelerator:
-    # A stage without phrases leaves parameters without gradient.
-    idle = any(not stage.phrases_per_view for stage in recipe.stages)
-    # Without being told, accelerate takes several processes on a machine without accelerator for single ones.
-    return Accelerator(
-        cpu=not torch.accelerator.is_available(),
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=idle)],
-    )
+def _not_a_number(loss: float, gradient: float, step: int, batches: tuple[Batch, ...], folder: RunFolder) -> str:
+    what = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient is {gradient}"
+    shown = "; ".join(line for batch in batches for line in batch.told())
+    saved = folder.checkpoints.steps()
+    kept = f"; the state after step {saved[-1]} is kept" if saved else ""
+    return f"{what} at step {step}: try a lower optimizer.learning_rate{kept}. The batch was: {shown}"
 
 
-def _check_sharing(recipe: Recipe, processes: int) -> None:
-    for stage in recipe.stages:
-        if stage.batch_size % processes:
-            raise UserError(f"a batch of {stage.batch_size} cannot be shared evenly by {processes} processes")
-
-
-def _configuration(recipe: Recipe) -> RS2Sam2Config:
-    """The built-in model's configuration with the recipe's changes."""
-    known = RS2Sam2Config.built_in().to_dict()
-    unknown = sorted(set(recipe.model) - set(known))
-    if unknown:
-        raise UserError(f"recipe {recipe.name}: model has no setting named {', '.join(unknown)}")
-    try:
-        config = RS2Sam2Config(**{**known, **recipe.model})
-        with torch.device("meta"):
-            RS2Sam2Model(config)
-    except Exception as error:  # the many validators of Transformers share no other base
-        raise UserError(f"recipe {recipe.name}: model describes no possible model: {error}") from error
-    return config
-
-
-def _validation_samples(recipe: Recipe) -> list[Sample]:
-    """Evenly spread over the set, the same ones each time."""
-    if recipe.data.validation is None:
-        return []
-    samples = read_triplets(recipe.data.validation).samples
-    step = max(1.0, len(samples) / recipe.validation_samples)
-    return [samples[int(k * step)] for k in range(min(len(samples), recipe.validation_samples))]
-
-
-def _tokenizer(recipe: Recipe, config: RS2Sam2Config, folder: Path, *, new: bool) -> PhraseTokenizer:
-    """The run's tokenizer: a `new` one made of generated sentences, or the one in its folder."""
-    if not new:
-        return PhraseTokenizer.from_folder(folder, config.max_text_length)
-    sentences = corpus(np.random.default_rng(recipe.seed), recipe.tokenizer_sentences)
-    return train_tokenizer(sentences, folder, config.vocab_size - 1, max_length=config.max_text_length)
-
-
-def _numbers(terms: dict[str, Tensor], step: int) -> dict[str, float]:
-    """The values of scalars, all brought from the device at once."""
-    values = dict(zip(terms, torch.stack(list(terms.values())).tolist(), strict=True))
-    if not math.isfinite(values["loss"]):
-        raise UserError(f"the loss is {values['loss']} at step {step}: try a lower optimizer.learning_rate")
-    return values
-
-
-def _validate(
-    accelerator: Accelerator,
-    model: RS2Sam2Model,
-    tokenizer: PhraseTokenizer,
-    samples: list[Sample],
-    stage: Stage,
-) -> dict[str, Any]:
-    """Scores of the `native` protocol, at the stage's image size; every process answers its share of the samples."""
-    if not samples:
-        return {}
-    mine = samples[accelerator.process_index :: accelerator.num_processes]
-    image_size = model.config.image_size
-    model.config.image_size = stage.image_size
-    try:
-        loaded = LoadedModel(model=model, tokenizer=tokenizer, name="training", card=None)
-        segmenter = Segmenter(loaded, device=accelerator.device, dtype=torch.float32)
-        counted = evaluate_samples(segmenter, mine, protocols=[PROTOCOLS["native"]])
-    finally:
-        model.config.image_size = image_size
-    total = Evaluation.empty([PROTOCOLS["native"]])
-    for part in gather_object([counted]):
-        total.merge(part)
-    shared = [{**total.tallies["native"].result(), "presence": total.presence.result()}]
-    broadcast_object_list(shared)
-    return shared[0]
+def _told(step: int, scores: Mapping[str, Any]) -> str:
+    if "mIoU" not in scores:
+        return f"step {step}: model saved"
+    return f"step {step}: mIoU {scores['mIoU']:.2f}, oIoU {scores['oIoU']:.2f}, {scores['count']} phrases"

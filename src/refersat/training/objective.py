@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,122 +13,206 @@ from refersat.models.candidates import Survey
 from refersat.models.hiera import per_phrase
 from refersat.models.losses import boundary, cross_entropy, dice
 from refersat.models.rs2sam2 import RS2Sam2Model, RS2Sam2Output
+from refersat.training.batch import Batch
+from refersat.training.heads import CategoryHead
 from refersat.training.recipe import LossOptions
-from refersat.training.samples import Batch
 
 FOREGROUND_WEIGHT = 4.0
 """Of the few cells of the pseudo-mask that the target touches."""
-
 
 TINY = 1e-6
 """Square cells; keeps logarithms of empty boxes finite."""
 
 
-class CategoryHead(nn.Module):
-    """Says what every pixel shows from the trunk's maps: a teacher for the trunk, thrown away after training.
+@dataclass(frozen=True)
+class Totals:
+    """What the means of the losses divide by: sums over the whole batch of a step, however many work it off in parts.
 
-    A phrase teaches about its target only; this teaches about all objects of the view at once.
+    All are float scalars: `phrases`, `present` (those that name something), `kinds` (those whose kind is in the view),
+    `label_weights` and `object_weights` (those of cells that show an object).
     """
 
-    def __init__(self, widths: list[int], categories: int) -> None:
-        super().__init__()
-        self.levels = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, categories + 1)) for width in widths
-        )
+    phrases: Tensor
+    present: Tensor
+    kinds: Tensor
+    label_weights: Tensor
+    object_weights: Tensor
 
-    def forward(self, maps: tuple[Tensor, ...]) -> Tensor:
-        """Maps (N, S/4, S/4, C), (N, S/8, S/8, 2C), ... -> logits (N, categories + 1, S/4, S/4)."""
-        size = maps[0].shape[1:3]
-        logits = [level(each).permute(0, 3, 1, 2) for level, each in zip(self.levels, maps, strict=True)]
-        upsampled = [F.interpolate(each, size=size, mode="bilinear", align_corners=False) for each in logits]
-        return torch.stack(upsampled).sum(0)
+    @classmethod
+    def of(cls, batches: Sequence[Batch]) -> Totals:
+        """The sums over parts of a batch."""
+        return cls.from_stacked(torch.stack([_amounts(batch) for batch in batches]).sum(0))
+
+    def stacked(self) -> Tensor:
+        """All in one tensor (5,), to add up between processes."""
+        return torch.stack([self.phrases, self.present, self.kinds, self.label_weights, self.object_weights])
+
+    @classmethod
+    def from_stacked(cls, values: Tensor) -> Totals:
+        """What `stacked` was made of."""
+        return cls(*values.unbind())
 
 
 class Trainee(nn.Module):
-    """The model with its training-only head, as one module so that gradients of both are shared between processes."""
+    """The model with its training-only heads, as one module so that all gradients are shared between processes.
 
-    def __init__(self, model: RS2Sam2Model, categories: int, weights: LossOptions) -> None:
+    Args:
+        model: what is trained.
+        categories: of the outlined objects; None where there are no outlines.
+        weights: of the loss terms.
+    """
+
+    def __init__(self, model: RS2Sam2Model, categories: int | None, weights: LossOptions) -> None:
         super().__init__()
         self.model = model
-        finder = model.candidates
-        self.category_head = CategoryHead(
-            model.trunk.image_map_widths if finder is None else [finder.width], categories
-        )
-        # The shortest way from a mask to the layers that bring phrase and image together.
-        self.coarse_head = nn.Conv2d(model.config.hidden_size, 1, kernel_size=1)
-        # Makes the prompt token depend on the phrase early: from masks alone, the model first learns to ignore it.
-        self.named_head = nn.Linear(model.config.hidden_size, categories)
+        self.category_head: CategoryHead | None = None
+        self.coarse_head: nn.Conv2d | None = None
+        self.named_head: nn.Linear | None = None
+        width = model.config.hidden_size
+        if categories is not None and weights.categories:
+            finder = model.candidates
+            self.category_head = CategoryHead(
+                model.trunk.image_map_widths if finder is None else [finder.width], categories
+            )
+        if weights.coarse:
+            # The shortest way from a mask to the layers that bring phrase and image together.
+            self.coarse_head = nn.Conv2d(width, 1, kernel_size=1)
+        if categories is not None and weights.named:
+            # Makes the prompt token depend on the phrase early: from masks alone, the model first learns to ignore it.
+            self.named_head = nn.Linear(width, categories)
         self.weights = weights
 
-    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted loss (scalar) and its terms before weighting (scalars, detached)."""
+    def forward(
+        self, batch: Batch, totals: Totals | None = None
+    ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """The losses of a batch, or of a part of the batch that `totals` are of.
+
+        Returns:
+            The weighted loss (scalar), its terms before weighting (scalars, detached), and for each of the B phrases
+            the terms that it has of its own (B,), detached. Added up over all parts, loss and terms are those of the
+            whole batch.
+        """
+        if totals is None:
+            totals = Totals.of([batch])
+        own: dict[str, Tensor] = {}
         if len(batch.input_ids):
             output: RS2Sam2Output = self.model(
                 batch.pixel_values, batch.union_pixel_values, batch.input_ids, batch.attention_mask
             )
-            terms = self._terms(output, batch)
+            terms, own = self._terms(output, batch, totals)
         else:
+            assert self.category_head is not None
             state = self.model.trunk.look(batch.pixel_values)
-            if self.model.candidates is None:
-                terms = {"categories": self._category_loss((*state.maps, state.features), batch)}
-            else:
-                terms = self._survey_terms(self.model.candidates.survey(state), batch)
+            finder = self.model.candidates
+            survey = None if finder is None else finder.survey(state)
+            terms = self._outline_terms((*state.maps, state.features), survey, batch, totals)
         total = torch.stack([getattr(self.weights, name) * term for name, term in terms.items()]).sum()
-        return total, {name: term.detach() for name, term in terms.items()}
+        return (
+            total,
+            {name: term.detach() for name, term in terms.items()},
+            {name: term.detach() for name, term in own.items()},
+        )
 
-    def _terms(self, output: RS2Sam2Output, batch: Batch) -> dict[str, Tensor]:
+    def _terms(
+        self, output: RS2Sam2Output, batch: Batch, totals: Totals
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The terms, and those that each phrase has of its own (B,); where it names nothing, some mean nothing."""
         assert output.logits is not None and output.presence_logits is not None
-        assert output.image_embedding is not None and output.image_maps is not None
-        coarse = self.coarse_head(output.image_embedding).float()
-        coarse_target = F.adaptive_avg_pool2d(batch.target, coarse.shape[-2:])
-        terms = {
-            "cross_entropy": cross_entropy(output.logits, batch.target).mean(),
-            # Where nothing is to be found, an overlap says nothing; cross-entropy alone keeps the mask empty.
-            "dice": _mean_present(dice(output.logits, batch.target), batch.present),
-            "presence": F.binary_cross_entropy_with_logits(output.presence_logits, batch.present),
-            "coarse": cross_entropy(coarse, coarse_target).mean()
-            + _mean_present(dice(coarse, coarse_target), batch.present),
-            "named": F.cross_entropy(self.named_head(output.prompt_token).float(), batch.named),
-        }
-        found = output.candidates
-        if found is None:
-            terms["categories"] = self._category_loss(output.image_maps, batch)
-        else:
-            terms |= self._survey_terms(found.survey, batch)
-            terms |= self._candidate_terms(found.logits, batch)
+        terms: dict[str, Tensor] = {}
+        own: dict[str, Tensor] = {}
+        share = len(batch.input_ids) / totals.phrases
+
+        def mean(loss: Tensor) -> Tensor:
+            return loss.sum() / totals.phrases
+
+        def mean_present(loss: Tensor) -> Tensor:
+            return (loss * batch.present).sum() / totals.present.clamp(min=1)
+
+        own["cross_entropy"] = cross_entropy(output.logits, batch.target)
+        terms["cross_entropy"] = mean(own["cross_entropy"])
+        # Where nothing is to be found, an overlap says nothing; cross-entropy alone keeps the mask empty.
+        own["dice"] = dice(output.logits, batch.target)
+        terms["dice"] = mean_present(own["dice"])
+        if self.weights.presence:
+            logits = output.presence_logits
+            own["presence"] = F.binary_cross_entropy_with_logits(logits, batch.present, reduction="none")
+            terms["presence"] = share * F.binary_cross_entropy_with_logits(logits, batch.present)
+        if self.coarse_head is not None:
+            assert output.image_embedding is not None
+            coarse = self.coarse_head(output.image_embedding).float()
+            coarse_target = F.adaptive_avg_pool2d(batch.target, coarse.shape[-2:])
+            terms["coarse"] = mean(cross_entropy(coarse, coarse_target)) + mean_present(dice(coarse, coarse_target))
+        if batch.labels is not None:
+            found = output.candidates
+            assert output.image_maps is not None
+            terms |= self._outline_terms(output.image_maps, found and found.survey, batch, totals)
+            if found is not None:
+                terms |= self._candidate_terms(found.logits, batch, totals)
+        if self.named_head is not None:
+            assert batch.named is not None
+            terms["named"] = share * F.cross_entropy(self.named_head(output.prompt_token).float(), batch.named)
         if output.text_weight is not None:
-            edges = boundary(output.logits, batch.target, output.text_weight, kind="soft")
-            terms["boundary"] = _mean_present(edges, batch.present)
-        if output.pseudo_mask_logits is not None:
+            kind = self.weights.boundary_kind
+            own["boundary"] = boundary(output.logits, batch.target, output.text_weight, kind=kind)
+            terms["boundary"] = mean_present(own["boundary"])
+        if output.pseudo_mask_logits is not None and self.weights.pseudo_mask:
             grid = output.pseudo_mask_logits.shape[-2:]
-            terms["pseudo_mask"] = F.binary_cross_entropy_with_logits(
+            terms["pseudo_mask"] = share * F.binary_cross_entropy_with_logits(
                 output.pseudo_mask_logits.float(),
                 F.adaptive_max_pool2d(batch.target, grid),
                 pos_weight=torch.tensor(FOREGROUND_WEIGHT, device=batch.target.device),
             )
+        return terms, own
+
+    def _outline_terms(
+        self, maps: tuple[Tensor, ...], survey: Survey | None, batch: Batch, totals: Totals
+    ) -> dict[str, Tensor]:
+        """What is to be said of the views, whatever the phrases: the kind of every cell, and how far its edges are."""
+        assert batch.labels is not None and batch.label_weights is not None and batch.edges is not None
+        terms: dict[str, Tensor] = {}
+        if self.category_head is not None:
+            shown = maps if survey is None else (survey.features.permute(0, 2, 3, 1),)
+            losses = F.cross_entropy(self.category_head(shown).float(), batch.labels, reduction="none")
+            terms["categories"] = (batch.label_weights * losses).sum() / totals.label_weights
+        if survey is not None and self.weights.edges:
+            losses = _object_weights(batch) * _box_loss(survey.edges, batch.edges)
+            terms["edges"] = losses.sum() / totals.object_weights.clamp(min=1)
         return terms
 
-    def _category_loss(self, maps: tuple[Tensor, ...], batch: Batch) -> Tensor:
-        losses = F.cross_entropy(self.category_head(maps).float(), batch.labels, reduction="none")
-        return (batch.label_weights * losses).sum() / batch.label_weights.sum()
-
-    def _survey_terms(self, survey: Survey, batch: Batch) -> dict[str, Tensor]:
-        weights = batch.label_weights * (batch.labels > 0)
-        return {
-            "categories": self._category_loss((survey.features.permute(0, 2, 3, 1),), batch),
-            "edges": (weights * _box_loss(survey.edges, batch.edges)).sum() / weights.sum().clamp(min=1),
-        }
-
-    def _candidate_terms(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
-        labels = per_phrase(batch.labels, len(logits))
-        weights = per_phrase(batch.label_weights, len(logits))[:, None]
-        kind = (labels == 1 + batch.named[:, None, None])[:, None].float()
-        losses = F.binary_cross_entropy_with_logits(logits, kind, reduction="none")
-        terms = {"candidates": (weights * losses).sum() / weights.sum()}
+    def _candidate_terms(self, logits: Tensor, batch: Batch, totals: Totals) -> dict[str, Tensor]:
+        assert batch.label_weights is not None
+        kind = _kinds(batch)
+        terms: dict[str, Tensor] = {}
+        if self.weights.candidates:
+            weights = per_phrase(batch.label_weights, len(logits))[:, None]
+            losses = weights * F.binary_cross_entropy_with_logits(logits, kind, reduction="none")
+            phrases_per_view = len(logits) // len(batch.label_weights)
+            terms["candidates"] = losses.sum() / (totals.label_weights * phrases_per_view)
         if self.weights.candidate_dice:
             overlap = dice((logits + 1) / 2, kind)  # a plain sigmoid in the terms of a two-class logit
-            terms["candidate_dice"] = _mean_present(overlap, kind.amax(dim=(1, 2, 3)))
+            terms["candidate_dice"] = (overlap * kind.amax(dim=(1, 2, 3))).sum() / totals.kinds.clamp(min=1)
         return terms
+
+
+def _amounts(batch: Batch) -> Tensor:
+    """What a batch adds to each of the `Totals`."""
+    phrases, none = batch.present.new_tensor(float(len(batch.input_ids))), batch.present.new_tensor(0.0)
+    if batch.label_weights is None:
+        return torch.stack([phrases, batch.present.sum(), none, none, none])
+    kinds = _kinds(batch).amax(dim=(1, 2, 3)).sum() if len(batch.input_ids) else none
+    return torch.stack([phrases, batch.present.sum(), kinds, batch.label_weights.sum(), _object_weights(batch).sum()])
+
+
+def _kinds(batch: Batch) -> Tensor:
+    """(B, 1, S/4, S/4): 1 where the view shows the kind that the phrase names."""
+    assert batch.labels is not None and batch.named is not None
+    labels = per_phrase(batch.labels, len(batch.named))
+    return (labels == 1 + batch.named[:, None, None])[:, None].float()
+
+
+def _object_weights(batch: Batch) -> Tensor:
+    assert batch.labels is not None and batch.label_weights is not None
+    return batch.label_weights * (batch.labels > 0)
 
 
 def _box_loss(edges: Tensor, target: Tensor) -> Tensor:
@@ -137,7 +224,3 @@ def _box_loss(edges: Tensor, target: Tensor) -> Tensor:
     intersection = (shared[:, 0] + shared[:, 2]) * (shared[:, 1] + shared[:, 3])
     areas = [(each[:, 0] + each[:, 2]) * (each[:, 1] + each[:, 3]) for each in (edges, target)]
     return (areas[0] + areas[1] - intersection).clamp(min=TINY).log() - intersection.clamp(min=TINY).log()
-
-
-def _mean_present(loss: Tensor, present: Tensor) -> Tensor:
-    return (loss * present).sum() / present.sum().clamp(min=1)

@@ -1,28 +1,45 @@
-"""Recipes: everything that decides a training run, as a typed and validated file.
-
-A typo is an error that names the field. `--set a.b=c` overrides a value; the resolved recipe is saved beside the
-weights.
-"""
+"""Recipes: everything that decides a training run, as typed and validated fields. `recipe_files` reads them."""
 
 from __future__ import annotations
 
-from importlib import resources
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from refersat.errors import UserError
+from refersat.models.losses import BoundaryKind
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class DataOptions(_Section):
+class Span(_Section):
+    """A length of training: steps, or epochs (passes through the samples)."""
+
+    steps: int | None = Field(None, gt=0)
+    epochs: float | None = Field(None, gt=0, description="needs `data.train`: generated phrases have no end")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Span:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give either steps or epochs")
+        return self
+
+
+def _steps_alone(value: Any) -> Any:
+    return {"steps": value} if isinstance(value, int) else value
+
+
+Length = Annotated[Span, BeforeValidator(_steps_alone)]
+"""A `Span`; a plain number counts steps."""
+
+
+class OutlineData(_Section):
     """Images with outlined objects; phrases are generated while training."""
 
+    kind: Literal["outlines"] = "outlines"
     annotations: Path = Field(description="COCO instances file of the training images")
     images: Path = Field(description="folder of its images")
     validation: Path | None = Field(None, description="`triplets` folder to measure the model on")
@@ -31,8 +48,46 @@ class DataOptions(_Section):
     style: Literal["train", "all"] = Field("all", description="wordings of the generated phrases")
 
 
+def _one_or_more(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class SampleData(_Section):
+    """Images with phrases and masks, as published or as you made them."""
+
+    kind: Literal["samples"] = "samples"
+    train: Annotated[list[str], BeforeValidator(_one_or_more)] = Field(
+        min_length=1, description="KIND:PATH of the data, or a list of several"
+    )
+    split: str = Field("train", description="the part of it that is trained on")
+    validation: str | None = Field(None, description="KIND:PATH to measure the model on; null: that of `train`")
+    validation_split: str | None = Field("val", description="the part of it that is measured; null: nothing is")
+    holdout: float = Field(
+        0.0, ge=0, lt=1, description="measure on this share of the training images instead, which are not trained on"
+    )
+    flip: Literal["none", "left-right", "both"] = Field(
+        "none", description="mirror images at random, left to right or also up to down, and rewrite their phrases"
+    )
+    colour: float = Field(0.0, ge=0, le=1, description="strength of brightness, contrast and saturation changes")
+    absent: float = Field(
+        0.0, ge=0, lt=1, description="share of phrases taken from another image: of a category that this one has not"
+    )
+    never_absent: list[str] = Field([], description="categories that are not labelled everywhere")
+
+
+def _kind_of_data(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return str(value.get("kind", "samples" if "train" in value else "outlines"))
+    return str(getattr(value, "kind", "outlines"))
+
+
+DataOptions = Annotated[
+    Annotated[OutlineData, Tag("outlines")] | Annotated[SampleData, Tag("samples")], Discriminator(_kind_of_data)
+]
+
+
 class AugmentOptions(_Section):
-    """Random views of an image. Phrases are made after it, so left stays left."""
+    """Random views of an image with outlined objects. Phrases are made after it, so left stays left."""
 
     crop: float = Field(0.7, ge=0, le=1, description="share of samples that see a crop instead of the whole image")
     smallest_crop: float = Field(0.45, gt=0, le=1, description="smallest side of a crop, relative to the image's")
@@ -41,8 +96,46 @@ class AugmentOptions(_Section):
     colour: float = Field(0.25, ge=0, le=1, description="strength of brightness, contrast and saturation changes")
 
 
+class InitOptions(_Section):
+    """Where weights come from; what none of these has starts fresh."""
+
+    model: str | None = Field(None, description="name or folder of a whole model: weights, sizes and tokenizer")
+    sam2: Path | None = Field(None, description="SAM 2 weights: trunk, neck, prompt encoder, mask decoder")
+    beit3: Path | None = Field(None, description="BEiT-3 weights: the union encoder")
+    tokenizer: Path | None = Field(None, description="SentencePiece model; null: learned from generated sentences")
+
+    @model_validator(mode="after")
+    def _whole_or_parts(self) -> InitOptions:
+        parts = [name for name in ("sam2", "beit3", "tokenizer") if getattr(self, name) is not None]
+        if self.model is not None and parts:
+            raise ValueError(f"model is whole already: leave out {', '.join(parts)}")
+        return self
+
+
+class PartOptions(_Section):
+    """How a part of the model trains."""
+
+    train: bool = Field(True, description="false: it keeps the weights that it starts with")
+    learning_rate: float | None = Field(None, gt=0, description="null: optimizer.learning_rate")
+
+
+class Parts(_Section):
+    """The parts of the model; `training.parts` says which parameters are whose."""
+
+    union_encoder: PartOptions = PartOptions()
+    projections: PartOptions = Field(PartOptions(), description="of text and class token, and the boundary scalar")
+    mask_prompt: PartOptions = PartOptions()
+    candidates: PartOptions = Field(PartOptions(), description="what finds all objects of the named kind")
+    trunk: PartOptions = Field(PartOptions(), description="Hiera, without what was added to its blocks")
+    neck: PartOptions = PartOptions()
+    fusion: PartOptions = Field(PartOptions(), description="of text and image, in the trunk's blocks and behind it")
+    adapters: PartOptions = Field(PartOptions(), description="beside the feed-forward networks of the trunk's blocks")
+    prompt_encoder: PartOptions = PartOptions()
+    mask_decoder: PartOptions = PartOptions()
+
+
 class LossOptions(_Section):
-    """Weights of the loss terms."""
+    """Weights of the loss terms; a term that the data cannot give is left out."""
 
     cross_entropy: float = Field(5.0, ge=0)
     dice: float = Field(1.0, ge=0)
@@ -50,31 +143,43 @@ class LossOptions(_Section):
         1.0, ge=0, description="the mask, by a head on what the decoder sees that is thrown away later"
     )
     boundary: float = Field(0.2, ge=0)
-    presence: float = Field(0.5, ge=0, description="is the target there")
+    boundary_kind: BoundaryKind = Field("soft", description="released: of hard masks, which it cannot teach")
+    presence: float = Field(0.5, ge=0, description="is the target there; left out where every target is")
     pseudo_mask: float = Field(1.0, ge=0, description="coarse target for the mask prompt generator")
-    categories: float = Field(1.0, ge=0, description="what every pixel shows, by a head that is thrown away later")
-    candidates: float = Field(1.0, ge=0, description="all objects of the named category, by the candidate finder")
+    categories: float = Field(
+        1.0, ge=0, description="what every pixel shows, by a head that is thrown away later; outlines only"
+    )
+    named: float = Field(
+        0.5, ge=0, description="what category the phrase names, by a head that is thrown away later; outlines only"
+    )
+    candidates: float = Field(
+        1.0, ge=0, description="all objects of the named category, by the candidate finder; outlines only"
+    )
     candidate_dice: float = Field(
         0.0, ge=0, description="their overlap: `candidates` alone would rather have them too large than too small"
     )
-    edges: float = Field(0.1, ge=0, description="the boxes of objects, by the candidate finder")
-    named: float = Field(0.5, ge=0, description="what category the phrase names, by a head that is thrown away later")
+    edges: float = Field(0.1, ge=0, description="the boxes of objects, by the candidate finder; outlines only")
 
 
-class Stage(_Section):
+class Stage(Span):
     """A part of the schedule with views of one size."""
 
-    steps: int = Field(gt=0)
     image_size: int = Field(gt=0, multiple_of=32)
     batch_size: int = Field(gt=0, description="views of one step over all processes")
     loss: LossOptions | None = Field(None, description="instead of the recipe's")
-    phrases_per_view: int = Field(1, ge=0, description="0: only what the views show is learned")
+    phrases_per_view: int = Field(1, ge=0, description="0: only what the views show is learned; outlines only")
+
+
+class Drop(Span):
+    """A lower rate for the last steps or epochs."""
+
+    factor: float = Field(0.1, gt=0, le=1)
 
 
 class OptimizerOptions(_Section):
-    """Linear warm-up, a constant rate, and a linear cool-down to nothing.
+    """Linear warm-up, a constant rate, and a linear cool-down to nothing or a drop at the end.
 
-    Up to the cool-down a run does not depend on how long it will be, so it can be lengthened while it runs.
+    Up to these a run does not depend on how long it will be, so it can be lengthened while it runs.
     """
 
     kind: Literal["adamw", "muon"] = Field("adamw", description="muon: for training from scratch; see muon.py")
@@ -82,103 +187,65 @@ class OptimizerOptions(_Section):
     weight_decay: float = Field(0.05, ge=0, description="not on norms, biases and position tables")
     warm_up: int = Field(300, ge=0, description="steps")
     cool_down: float = Field(0.3, ge=0, le=1, description="share of all steps")
+    drop: Drop | None = Field(None, description="for example {epochs: 10, factor: 0.1}")
     clip: float = Field(1.0, gt=0, description="largest gradient norm")
-    average: float = Field(0.998, ge=0, lt=1, description="decay of the moving average that is saved")
+    accumulate: int = Field(1, gt=0, description="parts in which each process works off its share of a batch")
+    average: float | None = Field(
+        0.998, ge=0, lt=1, description="decay of the moving average that is measured and saved; null: the weights are"
+    )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="of matrix products and convolutions; bfloat16 where the processor has it"
     )
+    activation_checkpointing: bool = Field(False, description="less memory for a third more time")
 
 
 class Recipe(_Section):
-    """A training run from scratch on generated phrases."""
+    """A training run."""
 
     name: str = Field(pattern=r"^[\w-][\w.-]*$", description="of the run's folder, unless told otherwise")
     seed: int = Field(0, ge=0)
-    model: dict[str, Any] = Field({}, description="changes to the built-in model's configuration")
+    base: Literal["built-in", "large", "evf-sam2"] = Field("built-in", description="configuration of a new model")
+    model: dict[str, Any] = Field({}, description="changes to that configuration, or to that of init.model")
+    init: InitOptions = InitOptions()
     tokenizer_sentences: int = Field(60_000, gt=0, description="generated sentences the vocabulary is learned from")
     data: DataOptions
     augment: AugmentOptions = AugmentOptions()
     loss: LossOptions = LossOptions()
+    parts: Parts = Parts()
     stages: list[Stage] = Field(min_length=1)
     optimizer: OptimizerOptions = OptimizerOptions()
-    validate_every: int = Field(500, gt=0, description="steps")
-    validation_samples: int = Field(200, gt=0, description="of the validation set, evenly spread")
+    sharded: bool = Field(
+        False, description="spread weights and optimizer over the processes (FSDP), not the batch only"
+    )
+    workers: int = Field(1, gt=0, description="processes that load data, for each process that trains")
+    validate_every: Length = Span(steps=500)
+    validation_samples: int | None = Field(200, gt=0, description="evenly spread over the set; null: all")
+    save_every: Length | None = Field(None, description="state to go on from; null: after each validation")
+    keep: int = Field(2, gt=0, description="how many of the last states are kept")
+    log_samples: bool = Field(True, description="write the loss terms of every phrase to samples.jsonl")
+    tensorboard: bool = Field(False, description="also write what TensorBoard shows, with pictures of answers")
 
-    @field_validator("stages")
-    @classmethod
-    def _ends_with_phrases(cls, stages: list[Stage]) -> list[Stage]:
-        if not stages[-1].phrases_per_view:
-            raise ValueError("the last stage must train all that will run: phrases_per_view > 0")
-        return stages
+    @model_validator(mode="after")
+    def _fits_together(self) -> Recipe:
+        if not self.stages[-1].phrases_per_view:
+            raise ValueError("stages: the last stage must train all that will run: phrases_per_view > 0")
+        if not self.loss.categories and any(not stage.phrases_per_view for stage in self.stages):
+            raise ValueError("stages: without phrases loss.categories alone can teach, and it is 0")
+        if isinstance(self.data, SampleData):
+            if any(stage.phrases_per_view != 1 for stage in self.stages):
+                raise ValueError("stages: phrases_per_view is for data.annotations: a sample has one phrase")
+            if self.data.holdout and self.data.validation is not None:
+                raise ValueError("data: give either holdout or validation")
+        elif any(span.epochs is not None for span in self._spans()):
+            raise ValueError("epochs need data.train: generated phrases have no end; give steps")
+        return self
 
     @property
-    def steps(self) -> int:
-        """Steps of all stages together."""
-        return sum(stage.steps for stage in self.stages)
+    def steps(self) -> int | None:
+        """Steps of all stages together; None where epochs are counted."""
+        steps = [stage.steps for stage in self.stages if stage.steps is not None]
+        return sum(steps) if len(steps) == len(self.stages) else None
 
-    def stage_at(self, step: int) -> Stage:
-        """The stage that a step (from 0) belongs to."""
-        for stage in self.stages:
-            if step < stage.steps:
-                return stage
-            step -= stage.steps
-        return self.stages[-1]
-
-
-def load_recipe(source: str, overrides: list[str]) -> Recipe:
-    """Read a recipe file, or one that ships with the package by its name, and apply `a.b=c` overrides.
-
-    Raises:
-        UserError: no such recipe, or a field is unknown, missing or out of range.
-    """
-    content = _read(source)
-    for override in overrides:
-        _apply(content, override)
-    try:
-        return Recipe.model_validate(content)
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
-        raise UserError(f"recipe {source}: {faults} (give fields in the recipe, or with --set FIELD=VALUE)") from None
-
-
-def shipped_recipes() -> list[str]:
-    """Names of the recipes in the package."""
-    folder = resources.files("refersat") / "recipes"
-    return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml"))
-
-
-def _read(source: str) -> dict[str, Any]:
-    if source in shipped_recipes():
-        text = (resources.files("refersat") / "recipes" / f"{source}.yaml").read_text(encoding="utf-8")
-    else:
-        try:
-            text = Path(source).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = (error.strerror if isinstance(error, OSError) else None) or error
-            known = ", ".join(shipped_recipes())
-            raise UserError(f"cannot read the recipe {source}: {reason}; these ship with refersat: {known}") from None
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"recipe {source} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"recipe {source} holds no fields")
-    return content
-
-
-def _apply(content: dict[str, Any], override: str) -> None:
-    path, equals, value = override.partition("=")
-    if not equals or not path:
-        raise UserError(f"--set takes FIELD=VALUE (for example optimizer.learning_rate=1e-4), not {override!r}")
-    *parents, last = path.split(".")
-    section = content
-    for parent in parents:
-        if section.get(parent) is None:
-            section[parent] = {}
-        section = section[parent]
-        if not isinstance(section, dict):
-            raise UserError(f"--set {override}: {parent} has no named fields; set the whole of it")
-    try:
-        section[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise UserError(f"--set {override}: the value is not valid YAML: {' '.join(str(error).split())}") from None
+    def _spans(self) -> list[Span]:
+        optional = (self.save_every, self.optimizer.drop)
+        return [*self.stages, self.validate_every, *(span for span in optional if span is not None)]

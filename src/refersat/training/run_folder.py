@@ -5,33 +5,34 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
-import torch
 from transformers.utils import logging as transformers_logging
 
 from refersat.errors import UserError
 from refersat.models.rs2sam2 import RS2Sam2Model
 from refersat.output import output_folder, write_file
 from refersat.text.tokenizer import PhraseTokenizer
-from refersat.training.objective import Trainee
-from refersat.training.parameters import MovingAverage
+from refersat.training.checkpoints import Checkpoints
 from refersat.training.recipe import Recipe
+
+FACTS_FILE = "training.json"
+"""Lies beside the weights and says what they come from."""
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """What a run writes: the resolved recipe, its log, the state to resume from, the tokenizer and the model.
+    """What a run writes: the resolved recipe, its log, states to resume from, the tokenizer and the model.
 
     With several processes only the main one writes; the others may read.
     """
 
     path: Path
+    keep: int = 2
 
     @property
     def recipe(self) -> Path:
@@ -44,9 +45,19 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
-    def state(self) -> Path:
+    def samples(self) -> Path:
+        """One JSON object a line: the loss terms of a phrase at a step."""
+        return self.path / "samples.jsonl"
+
+    @property
+    def curves(self) -> Path:
+        """A picture of losses and scores, made at the end."""
+        return self.path / "curves.png"
+
+    @property
+    def checkpoints(self) -> Checkpoints:
         """Everything a run needs to go on as if it had never stopped."""
-        return self.path / "state.pt"
+        return Checkpoints(self.path / "states", self.keep)
 
     @property
     def tokenizer(self) -> Path:
@@ -55,101 +66,109 @@ class RunFolder:
 
     @property
     def model(self) -> Path:
-        """A model folder, as `refersat.load` takes it."""
+        """The last model, a folder as `refersat.load` takes it."""
         return self.path / "model"
 
-    def check(self, *, resume: bool) -> None:
+    @property
+    def best(self) -> Path:
+        """The model with the best score on the validation set, in the same form."""
+        return self.path / "best"
+
+    @property
+    def board(self) -> Path:
+        """What TensorBoard shows."""
+        return self.path / "tensorboard"
+
+    def check(self, *, resume: bool) -> bool:
         """See that a run can begin here, or go on.
+
+        Returns:
+            Whether there is a state to go on from; a run to resume that was stopped before its first one begins anew.
 
         Raises:
             UserError: there is nothing to resume, or a run that a new one would destroy.
         """
-        if resume and not self.state.is_file():
-            raise UserError(f"nothing to resume in {self.path}: no {self.state.name} was saved there")
-        if not resume and (self.log.exists() or self.state.exists()):
+        saved = bool(self.checkpoints.steps())
+        if resume and not (saved or self.recipe.exists()):
+            raise UserError(f"nothing to resume in {self.path}: no run was begun there")
+        if not resume and (self.log.exists() or saved):
             raise UserError(f"{self.path} holds a run already: give --resume to go on, or another folder")
+        return resume and saved
 
     def begin(self, recipe: Recipe) -> None:
-        """Make the folder and keep the recipe in it.
+        """Make the folder and keep the recipe in it; what a run without a state has left goes.
 
         Raises:
             UserError: it cannot be made or written to.
         """
         with output_folder(self.path):
             self._write_recipe(recipe)
+            for log in (self.log, self.samples):
+                log.unlink(missing_ok=True)
+            self._tidy()
 
-    def go_on(self, recipe: Recipe, step: int) -> None:
-        """Keep the recipe, and take from the log what was done after `step`: it will be done again.
+    def go_on(self, recipe: Recipe, step: int) -> list[str]:
+        """Keep the recipe, and take from the logs what was done after `step`: it will be done again.
 
-        The log says where the run was resumed, and which fields of the recipe were changed for what follows.
+        Returns:
+            Which fields of the recipe were changed for what follows.
         """
         before = json.loads(self.recipe.read_text(encoding="utf-8")) if self.recipe.exists() else {}
         after = recipe.model_dump(mode="json")
-        changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
         self._write_recipe(recipe)
-        if self.log.exists():
-            lines = self.log.read_bytes().splitlines(keepends=True)
-            write_file(self.log, b"".join(line for line in lines if _step_of(line) <= step))
-        self.append({"step": step, "resumed": True, "recipe_changed": changed})
+        for log in (self.log, self.samples):
+            if log.exists():
+                lines = log.read_bytes().splitlines(keepends=True)
+                write_file(log, b"".join(line for line in lines if _step_of(line) <= step))
+        self._tidy()
+        return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
 
-    def append(self, values: dict[str, Any]) -> None:
-        """Add a line to the log."""
-        with self.log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values) + "\n")
-
-    def save_state(
-        self, trainee: Trainee, optimizer: torch.optim.Optimizer, average: MovingAverage, *, step: int
+    def save_model(
+        self, model: RS2Sam2Model, tokenizer: PhraseTokenizer, facts: Mapping[str, Any], *, best: bool
     ) -> None:
-        """Save the state after `step` steps; the one before is replaced at once."""
-        temporary = self.state.with_suffix(".tmp")
-        state = {
-            "trainee": trainee.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "average": average.model.state_dict(),
-            "updates": average.updates,
-            "step": step,
-        }
-        torch.save(state, temporary)
-        temporary.replace(self.state)
-
-    def restore(self, trainee: Trainee, optimizer: torch.optim.Optimizer, average: MovingAverage) -> int:
-        """Load the state into these and return how many steps were done.
+        """Write the model folder in half precision, and once more as the best; at every moment a whole one is there.
 
         Raises:
-            UserError: the state is damaged, or of a run with another model or other categories.
+            UserError: the disk is full or does not allow it.
         """
-        try:
-            state = torch.load(self.state, map_location="cpu", weights_only=True)
-        except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
-            raise UserError(f"cannot read {self.state}: {error}") from error
-        try:
-            trainee.load_state_dict(state["trainee"])
-        except RuntimeError as error:
-            raise UserError(
-                f"{self.state} is of a run with another model or other categories than the recipe's"
-            ) from error
-        optimizer.load_state_dict(state["optimizer"])
-        average.model.load_state_dict(state["average"])
-        average.updates = state["updates"]
-        return int(state["step"])
+        state = {name: t.half() if t.is_floating_point() else t for name, t in model.state_dict().items()}
+        for target in (self.best, self.model) if best else (self.model,):
+            new = self.path / f".{target.name}.new.{os.getpid()}"
+            try:
+                with _without_progress_bars():
+                    model.save_pretrained(new, state_dict=dict(state))  # it takes what it is given apart
+                tokenizer.save(new)
+                write_file(new / FACTS_FILE, json.dumps(facts, indent=2).encode())
+                _put_in_place(new, target)
+            except Exception as error:  # safetensors has errors of its own for a full disk
+                kept = "; the one before is whole" if target.exists() else ""
+                raise UserError(f"cannot write the model to {target}: {' '.join(str(error).split())}{kept}") from error
+            finally:
+                shutil.rmtree(new, ignore_errors=True)
 
-    def save_model(self, model: RS2Sam2Model, tokenizer: PhraseTokenizer) -> None:
-        """Write the model folder in half precision; the one before stays until the new one is whole."""
-        new, old = (self.path / f".{self.model.name}.{age}.{os.getpid()}" for age in ("new", "old"))
-        try:
-            state = {name: t.half() if t.is_floating_point() else t for name, t in model.state_dict().items()}
-            with _without_progress_bars():
-                model.save_pretrained(new, state_dict=state)
-            tokenizer.save(new)
-            if self.model.exists():
-                self.model.rename(old)
-            new.rename(self.model)
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
+    def _tidy(self) -> None:
+        """Take away what a run that was killed in the middle of writing has left."""
+        for folder in (self.model, self.best):
+            for left in self.path.glob(f".{folder.name}.new.*"):
+                shutil.rmtree(left)
+        for left in (*self.path.glob(".*.tmp"), *self.path.glob("states/*.tmp")):
+            left.unlink()
 
     def _write_recipe(self, recipe: Recipe) -> None:
         write_file(self.recipe, recipe.model_dump_json(indent=2).encode())
+
+
+def _put_in_place(new: Path, target: Path) -> None:
+    """Rename a model folder, or its files one by one where there is one already: no moment is without a whole model.
+
+    In between, configuration and tokenizer are the same, and the facts are gone: they are never those of other weights.
+    """
+    if not target.exists():
+        new.rename(target)
+        return
+    (target / FACTS_FILE).unlink(missing_ok=True)
+    for file in sorted(new.iterdir(), key=lambda file: file.name == FACTS_FILE):
+        file.replace(target / file.name)
 
 
 def _step_of(line: bytes) -> float:

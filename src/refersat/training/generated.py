@@ -1,29 +1,25 @@
-"""Training samples: a random view of a random image, and a phrase made for what the view shows."""
+"""Training views of images with outlined objects: a random view, and phrases made for what it shows."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass, fields
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
-from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
 
 from refersat.data import shapes
 from refersat.data.coco import CocoFile, CocoImage
 from refersat.errors import UserError
-from refersat.models.preprocess import preprocess
 from refersat.models.rs2sam2 import RS2Sam2Config
 from refersat.text.expressions import Expression, Grammar, sample_expressions
 from refersat.text.tokenizer import PhraseTokenizer
-from refersat.training.augment import View, random_view
-from refersat.training.interruption import ignore_interrupt
-from refersat.training.recipe import Recipe
+from refersat.training.augment import SceneView, random_view
+from refersat.training.batch import Batch, View, collate
+from refersat.training.recipe import OutlineData, Recipe
+from refersat.training.schedule import Schedule
 
 LABEL_STRIDE = 4
 """The category map has the resolution of the finest features."""
@@ -42,136 +38,97 @@ KEPT_BYTES = 2 * 1024**3
 VIEWS_TO_TRY = 1000
 
 
-@dataclass(frozen=True)
-class Batch:
-    """B phrases about N views of side S, B/N in a row about each.
-
-    `pixel_values` (N, 3, S, S), `union_pixel_values` (N, 3, U, U), `input_ids` and `attention_mask` (B, L),
-    `target` (B, 1, S, S) float 0 or 1, `present` (B,) float 0 or 1,
-    `named` (B,) int64: the category that the phrase names, be it there or not, from 0,
-    `labels` (N, S/4, S/4) int64: 0 background, 1.. categories; `label_weights` (N, S/4, S/4) float32;
-    `edges` (N, 4, S/4, S/4) float32: cells from each cell's centre to the left, top, right and bottom edge of what it
-    shows.
-    """
-
-    pixel_values: Tensor
-    union_pixel_values: Tensor
-    input_ids: Tensor
-    attention_mask: Tensor
-    target: Tensor
-    present: Tensor
-    named: Tensor
-    labels: Tensor
-    label_weights: Tensor
-    edges: Tensor
-
-    def to(self, device: torch.device) -> Batch:
-        """The same batch on a device."""
-        return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
-
-
-def check_data(recipe: Recipe, source: CocoFile) -> None:
+def check_outlines(data: OutlineData, source: CocoFile) -> None:
     """See before a run that its images are there and as large as their outlines say.
 
     Raises:
         UserError: what is wrong, and with which image.
     """
-    unknown = sorted(set(recipe.data.never_absent) - set(source.categories))
+    unknown = sorted(set(data.never_absent) - set(source.categories))
     if unknown:
         raise UserError(
-            f"data.never_absent names no category of {recipe.data.annotations}: {', '.join(unknown)}; "
+            f"data.never_absent names no category of {data.annotations}: {', '.join(unknown)}; "
             f"there are {', '.join(source.categories)}"
         )
     scenes = _described(source)
     if not scenes:
-        raise UserError(f"{recipe.data.annotations} has no image with objects")
-    if not recipe.data.images.is_dir():
-        raise UserError(f"data.images: there is no folder {recipe.data.images}")
+        raise UserError(f"{data.annotations} has no image with objects")
+    if not data.images.is_dir():
+        raise UserError(f"data.images: there is no folder {data.images}")
     for scene in scenes:
-        path = recipe.data.images / scene.file_name
+        path = data.images / scene.file_name
         try:
             with Image.open(path) as image:
                 width, height = image.size
         except FileNotFoundError:
-            raise UserError(f"data.images: {path} is missing, {recipe.data.annotations} names it") from None
+            raise UserError(f"data.images: {path} is missing, {data.annotations} names it") from None
         except (UnidentifiedImageError, OSError):
             raise UserError(f"data.images: {path} is not an image that can be read") from None
         if (width, height) != (scene.width, scene.height):
             raise UserError(f"{path} is {width} x {height}, but its outlines are for {scene.width} x {scene.height}")
 
 
-def batches(sampler: PhraseSampler, *, start: int, rank: int, processes: int) -> Iterator[Batch]:
-    """One process's batches from a step to the end of the schedule, made in the background."""
-    stream = _BatchStream(sampler, start=start, rank=rank, processes=processes)
-    loader = DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4, worker_init_fn=ignore_interrupt)
-    try:
-        yield from loader
-    except UserError as error:  # the worker's trace comes in the message
-        raise UserError(str(error).rpartition(f"{UserError.__name__}: ")[2]) from None
-
-
 class PhraseSampler:
-    """Makes batches of what `check_data` found good.
+    """Makes batches of what `check_outlines` found good.
 
-    Batch `index` of `rank` depends on nothing but the recipe's seed, so a run can be resumed anywhere.
+    The views of a step are drawn one after the other and depend on nothing but the recipe's seed, so a run can be
+    resumed anywhere and shared by any number of processes, each of which draws the whole batch and keeps its share.
     """
 
     def __init__(self, recipe: Recipe, source: CocoFile, tokenizer: PhraseTokenizer, config: RS2Sam2Config) -> None:
-        self.recipe = recipe
+        assert isinstance(recipe.data, OutlineData)
+        self.data = recipe.data
         self.categories = source.categories
+        self._seed = recipe.seed
+        self._augment = recipe.augment
         self._scenes = _described(source)
-        self._shares = _shares(self._scenes, recipe.data.rare)
+        self._shares = _shares(self._scenes, self.data.rare)
         self._tokenizer = tokenizer
         self._config = config
-        self._grammar = Grammar(recipe.data.style)
-        self._never_absent = frozenset(recipe.data.never_absent)
+        self._grammar = Grammar(self.data.style)
+        self._never_absent = frozenset(self.data.never_absent)
         self._pixels: dict[str, NDArray[np.uint8]] = {}
         self._kept_bytes = 0
 
-    def batch(self, index: int, *, rank: int, size: int, image_size: int, phrases: int = 1) -> Batch:
-        """One process's batch of `size` views of `image_size` pixels, with `phrases` phrases about each."""
-        rng = np.random.default_rng((self.recipe.seed, index, rank))
-        samples = [self._sample(rng, image_size, phrases) for _ in range(size)]
+    def batches(self, step: int, schedule: Schedule, parts: Sequence[range]) -> list[Batch]:
+        """Parts of the batch of a step (from 0), by the numbers of their views."""
+        stage = schedule.stage_at(step)
+        last = max(part.stop for part in parts)
+        views = self.views(step, size=last, image_size=stage.image_size, phrases=stage.phrases_per_view)
         config = copy(self._config)
-        config.image_size = image_size
-        pixel_values, union_pixel_values = preprocess([sample.pixels for sample in samples], config)
-        input_ids, attention_mask = self._tokenizer([phrase for sample in samples for phrase in sample.phrases])
-        return Batch(
-            pixel_values=pixel_values,
-            union_pixel_values=union_pixel_values,
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            target=torch.from_numpy(np.concatenate([sample.targets for sample in samples]))[:, None].float(),
-            present=torch.tensor([float(present) for sample in samples for present in sample.present]),
-            named=torch.tensor([self.categories.index(name) for sample in samples for name in sample.named]),
-            labels=torch.from_numpy(np.stack([sample.labels for sample in samples])),
-            label_weights=torch.from_numpy(np.stack([sample.label_weights for sample in samples])),
-            edges=torch.from_numpy(np.stack([sample.edges for sample in samples])),
-        )
+        config.image_size = stage.image_size
+        return [collate(views[part.start : part.stop], self._tokenizer, config) for part in parts]
 
-    def _sample(self, rng: np.random.Generator, image_size: int, phrases: int) -> _Sample:
+    def views(self, step: int, *, size: int, image_size: int, phrases: int = 1) -> list[View]:
+        """The first `size` views of a step's batch, of `image_size` pixels, with `phrases` phrases about each."""
+        rng = np.random.default_rng((self._seed, step, 0))
+        return [self._sample(rng, image_size, phrases) for _ in range(size)]
+
+    def _sample(self, rng: np.random.Generator, image_size: int, phrases: int) -> View:
         view, expressions = self._view(rng, phrases)
         labels, label_weights, edges = self._labels(view.scene, image_size)
         scale = np.array([[image_size / view.scene.width, 0, 0], [0, image_size / view.scene.height, 0]])
         scaled = [shapes.warp(shape, scale) for shape in view.scene.shapes]
-        return _Sample(
+        return View(
+            name=view.scene.file_name,
             pixels=view.pixels,
             phrases=[expression.phrase for expression in expressions],
             targets=np.array(
-                [shapes.rasterise([scaled[i] for i in e.targets], image_size, image_size) for e in expressions]
+                [shapes.rasterise([scaled[i] for i in e.targets], image_size, image_size) for e in expressions],
+                dtype=np.bool_,
             ).reshape(-1, image_size, image_size),
             present=[bool(expression.targets) for expression in expressions],
-            named=[expression.category for expression in expressions],
+            named=[self.categories.index(expression.category) for expression in expressions],
             labels=labels,
             label_weights=label_weights,
             edges=edges,
         )
 
-    def _view(self, rng: np.random.Generator, phrases: int) -> tuple[View, list[Expression]]:
+    def _view(self, rng: np.random.Generator, phrases: int) -> tuple[SceneView, list[Expression]]:
         """A view and phrases for it; a crop of bare ground in which nothing can safely be called absent has none."""
         for _ in range(VIEWS_TO_TRY):
             scene = self._scenes[int(rng.choice(len(self._scenes), p=self._shares))]
-            view = random_view(self._read(scene), scene, self.recipe.augment, rng)
+            view = random_view(self._read(scene), scene, self._augment, rng)
             found = sample_expressions(
                 view.scene.objects,
                 view.scene.width,
@@ -186,7 +143,7 @@ class PhraseSampler:
             )
             if found or not phrases:
                 return view, found
-        raise UserError(f"no phrase fits the images of {self.recipe.data.annotations}: their objects are too small")
+        raise UserError(f"no phrase fits the images of {self.data.annotations}: their objects are too small")
 
     def _labels(
         self, scene: CocoImage, image_size: int
@@ -213,7 +170,7 @@ class PhraseSampler:
         """The image (H, W, 3)."""
         if scene.file_name in self._pixels:
             return self._pixels[scene.file_name]
-        path = self.recipe.data.images / scene.file_name
+        path = self.data.images / scene.file_name
         try:
             with Image.open(path) as image:
                 pixels = np.array(image.convert("RGB"))
@@ -223,38 +180,6 @@ class PhraseSampler:
             self._pixels[scene.file_name] = pixels
             self._kept_bytes += pixels.nbytes
         return pixels
-
-
-class _BatchStream(IterableDataset[Batch]):
-    def __init__(self, sampler: PhraseSampler, *, start: int, rank: int, processes: int) -> None:
-        self._sampler = sampler
-        self._start = start
-        self._rank = rank
-        self._processes = processes
-
-    def __iter__(self) -> Iterator[Batch]:
-        recipe = self._sampler.recipe
-        for index in range(self._start, recipe.steps):
-            stage = recipe.stage_at(index)
-            yield self._sampler.batch(
-                index,
-                rank=self._rank,
-                size=stage.batch_size // self._processes,
-                image_size=stage.image_size,
-                phrases=stage.phrases_per_view,
-            )
-
-
-@dataclass(frozen=True)
-class _Sample:
-    pixels: NDArray[np.uint8]
-    phrases: list[str]
-    targets: NDArray[np.bool_]
-    present: list[bool]
-    named: list[str]
-    labels: NDArray[np.int64]
-    label_weights: NDArray[np.float32]
-    edges: NDArray[np.float32]
 
 
 def _described(source: CocoFile) -> list[CocoImage]:

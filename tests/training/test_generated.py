@@ -1,4 +1,4 @@
-"""Batches: the same for the same seed, step and process, with targets that are what the phrase names."""
+"""Generated phrases: batches are the same for the same seed and step, with targets that are what the phrase names."""
 
 from __future__ import annotations
 
@@ -21,9 +21,12 @@ from refersat.models.rs2sam2 import RS2Sam2Config
 from refersat.text.corpus import corpus
 from refersat.text.expressions import Expression, SceneObject, sample_expressions
 from refersat.text.tokenizer import PhraseTokenizer, train_tokenizer
-from refersat.training import samples
-from refersat.training.recipe import Recipe
-from refersat.training.samples import Batch, PhraseSampler, batches, check_data
+from refersat.training import generated
+from refersat.training.batch import Batch
+from refersat.training.generated import PhraseSampler, check_outlines
+from refersat.training.recipe import OptimizerOptions, Recipe, Stage
+from refersat.training.schedule import Schedule
+from refersat.training.stream import Share, stream
 
 TURNS_ONLY = {"crop": 0, "colour": 0}
 
@@ -45,9 +48,17 @@ def make_sampler(
     return make
 
 
+def batch_of(sampler: PhraseSampler, step: int, *, size: int, image_size: int, phrases: int = 1) -> Batch:
+    stage = Stage(steps=step + 1, image_size=image_size, batch_size=size, phrases_per_view=phrases)
+    schedule = Schedule((stage,), OptimizerOptions(), dropped=0, validate_every=1, save_every=1, samples=None)
+    (batch,) = sampler.batches(step, schedule, [range(size)])
+    return batch
+
+
 def assert_equal(first: Batch, second: Batch) -> None:
     for field in fields(Batch):
-        torch.testing.assert_close(getattr(first, field.name), getattr(second, field.name), rtol=0, atol=0)
+        one, other = getattr(first, field.name), getattr(second, field.name)
+        assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
 
 
 def pixels_of(batch: Batch) -> NDArray[np.uint8]:
@@ -56,16 +67,15 @@ def pixels_of(batch: Batch) -> NDArray[np.uint8]:
     return ((batch.pixel_values * std + mean) * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
 
-def test_a_batch_depends_on_seed_step_and_process_alone(make_sampler: Callable[..., PhraseSampler]) -> None:
+def test_a_batch_depends_on_seed_and_step_alone(make_sampler: Callable[..., PhraseSampler]) -> None:
     sampler = make_sampler()
-    batch = sampler.batch(3, rank=0, size=4, image_size=64)
-    sampler.batch(7, rank=0, size=2, image_size=32)
-    assert_equal(batch, sampler.batch(3, rank=0, size=4, image_size=64))
-    assert_equal(batch, make_sampler().batch(3, rank=0, size=4, image_size=64))
+    batch = batch_of(sampler, 3, size=4, image_size=64)
+    batch_of(sampler, 7, size=2, image_size=32)
+    assert_equal(batch, batch_of(sampler, 3, size=4, image_size=64))
+    assert_equal(batch, batch_of(make_sampler(), 3, size=4, image_size=64))
     others = [
-        sampler.batch(4, rank=0, size=4, image_size=64),
-        sampler.batch(3, rank=1, size=4, image_size=64),
-        make_sampler(seed=1).batch(3, rank=0, size=4, image_size=64),
+        batch_of(sampler, 4, size=4, image_size=64),
+        batch_of(make_sampler(seed=1), 3, size=4, image_size=64),
     ]
     assert not any(torch.equal(batch.pixel_values, other.pixel_values) for other in others)
 
@@ -73,20 +83,20 @@ def test_a_batch_depends_on_seed_step_and_process_alone(make_sampler: Callable[.
 def test_a_sampler_can_be_sent_to_another_process(make_sampler: Callable[..., PhraseSampler]) -> None:
     sampler = make_sampler()
     sent = pickle.loads(pickle.dumps(sampler))
-    assert_equal(sent.batch(0, rank=0, size=2, image_size=32), sampler.batch(0, rank=0, size=2, image_size=32))
+    assert_equal(batch_of(sent, 0, size=2, image_size=32), batch_of(sampler, 0, size=2, image_size=32))
 
 
 def test_images_that_are_not_kept_give_the_same_batch(
     make_sampler: Callable[..., PhraseSampler], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = make_sampler().batch(0, rank=0, size=4, image_size=32)
-    monkeypatch.setattr(samples, "KEPT_BYTES", 0)
-    assert_equal(kept, make_sampler().batch(0, rank=0, size=4, image_size=32))
+    kept = batch_of(make_sampler(), 0, size=4, image_size=32)
+    monkeypatch.setattr(generated, "KEPT_BYTES", 0)
+    assert_equal(kept, batch_of(make_sampler(), 0, size=4, image_size=32))
 
 
 @pytest.mark.parametrize("side", [32, 64])
 def test_sizes(make_sampler: Callable[..., PhraseSampler], side: int) -> None:
-    batch = make_sampler().batch(0, rank=0, size=3, image_size=side)
+    batch = batch_of(make_sampler(), 0, size=3, image_size=side)
     assert batch.pixel_values.shape == (3, 3, side, side)
     assert batch.union_pixel_values.shape == (3, 3, 32, 32)
     assert batch.input_ids.shape == batch.attention_mask.shape
@@ -97,7 +107,7 @@ def test_sizes(make_sampler: Callable[..., PhraseSampler], side: int) -> None:
 
 def test_phrases_share_a_view(make_sampler: Callable[..., PhraseSampler], tokenizer: PhraseTokenizer) -> None:
     sampler = make_sampler()
-    batch = sampler.batch(0, rank=0, size=2, image_size=32, phrases=3)
+    batch = batch_of(sampler, 0, size=2, image_size=64, phrases=3)
     assert len(batch.pixel_values) == len(batch.union_pixel_values) == len(batch.labels) == 2
     assert len(batch.input_ids) == len(batch.attention_mask) == len(batch.target) == len(batch.present) == 6
     shown = batch.labels.repeat_interleave(3, 0).repeat_interleave(4, 1).repeat_interleave(4, 2) > 0
@@ -106,7 +116,7 @@ def test_phrases_share_a_view(make_sampler: Callable[..., PhraseSampler], tokeni
 
 
 def test_a_batch_may_have_no_phrases(make_sampler: Callable[..., PhraseSampler]) -> None:
-    batch = make_sampler().batch(0, rank=0, size=2, image_size=32, phrases=0)
+    batch = batch_of(make_sampler(), 0, size=2, image_size=32, phrases=0)
     assert len(batch.pixel_values) == len(batch.labels) == 2
     assert len(batch.input_ids) == len(batch.target) == len(batch.present) == len(batch.named) == 0
 
@@ -115,7 +125,7 @@ def test_small_objects_weigh_more_than_large_ones_and_the_ground_least(
     make_sampler: Callable[..., PhraseSampler], write_data_set: Callable[..., SimpleNamespace], tmp_path: Path
 ) -> None:
     made = write_data_set(tmp_path / "data", [[("ship", 0, 0, 8, 8), ("storage tank", 16, 16, 40, 40)]])
-    batch = make_sampler(data=made, augment=TURNS_ONLY).batch(0, rank=0, size=4, image_size=64)
+    batch = batch_of(make_sampler(data=made, augment=TURNS_ONLY), 0, size=4, image_size=64)
     ground, ship, tank = (batch.label_weights[batch.labels == label].unique() for label in (0, 1, 2))
     assert len(ground) == len(ship) == len(tank) == 1
     assert 0 < ground < tank < ship
@@ -126,7 +136,7 @@ def test_edges_lead_from_every_cell_to_the_box_of_its_object(
 ) -> None:
     data = write_data_set(tmp_path, [[("ship", 8, 16, 24, 8)]])
     augment = {"crop": 0.0, "flip": False, "rotate": False}
-    batch = make_sampler(data=data, augment=augment).batch(0, rank=0, size=1, image_size=64)
+    batch = batch_of(make_sampler(data=data, augment=augment), 0, size=1, image_size=64)
     expected = torch.zeros(4, 16, 16)
     for row in range(4, 6):
         for column in range(2, 8):
@@ -143,7 +153,7 @@ def test_rare_categories_come_more_often_when_asked(
 
     def share(rare: float) -> float:
         sampler = make_sampler(data=data, rare=rare, augment=TURNS_ONLY)
-        labels = torch.cat([sampler.batch(k, rank=0, size=8, image_size=32).labels for k in range(40)])
+        labels = torch.cat([batch_of(sampler, k, size=8, image_size=32).labels for k in range(40)])
         return float((labels == 2).flatten(1).any(1).float().mean())
 
     # One in eight images: drawn (0.5 / 0.125) ** 0.5 = 2 times as often, 2 of 9.
@@ -155,7 +165,7 @@ def test_the_target_is_empty_where_the_phrase_names_nothing(make_sampler: Callab
     sampler = make_sampler()
     present, painted = [], []
     for index in range(30):
-        batch = sampler.batch(index, rank=0, size=4, image_size=64)
+        batch = batch_of(sampler, index, size=4, image_size=64)
         present += batch.present.tolist()
         painted += batch.target.flatten(1).any(1).float().tolist()
         assert set(batch.target.unique().tolist()) <= {0.0, 1.0}
@@ -170,7 +180,7 @@ def test_labels_and_targets_lie_on_the_objects(
     sampler = make_sampler(augment=TURNS_ONLY)
     known = np.array([ground, *colours.values()])
     for index in range(10):
-        batch = sampler.batch(index, rank=0, size=4, image_size=64)
+        batch = batch_of(sampler, index, size=4, image_size=64)
         shown = np.argmax((pixels_of(batch)[..., None, :] == known).all(-1), axis=-1)
         np.testing.assert_array_equal(batch.labels.numpy(), shown[:, ::4, ::4])
         assert not (batch.target[:, 0].bool().numpy() & (shown == 0)).any()
@@ -186,9 +196,9 @@ def test_the_named_category_is_that_of_the_phrase(
         drawn.extend(found)
         return found
 
-    monkeypatch.setattr(samples, "sample_expressions", note)
+    monkeypatch.setattr(generated, "sample_expressions", note)
     sampler = make_sampler()
-    batch = sampler.batch(0, rank=0, size=8, image_size=32, phrases=2)
+    batch = batch_of(sampler, 0, size=8, image_size=32, phrases=2)
     assert [sampler.categories[index] for index in batch.named] == [expression.category for expression in drawn]
     assert {expression.category for expression in drawn if not expression.targets}  # also where it is not there
 
@@ -206,10 +216,10 @@ def test_the_target_is_what_the_expression_names(
         drawn = sample_expressions(objects, *args, **options)[0]
         return [Expression("the leftmost ship", "extreme", (target,), "ship", drawn.meaning)]
 
-    monkeypatch.setattr(samples, "sample_expressions", leftmost_ship)
+    monkeypatch.setattr(generated, "sample_expressions", leftmost_ship)
     sampler = make_sampler(augment=TURNS_ONLY)
     for index in range(10):
-        batch = sampler.batch(index, rank=0, size=4, image_size=64)
+        batch = batch_of(sampler, index, size=4, image_size=64)
         ships = (pixels_of(batch) == colours["ship"]).all(-1)
         for ship, target in zip(ships, batch.target[:, 0].bool().numpy(), strict=True):
             assert target.any()
@@ -228,34 +238,23 @@ def test_phrases_are_of_the_view_and_not_of_the_image(
         seen.append(tuple(item.box for item in objects))
         return sample_expressions(objects, *args, **options)
 
-    monkeypatch.setattr(samples, "sample_expressions", note)
-    make_sampler(augment={"crop": 0}).batch(0, rank=0, size=64, image_size=32)
+    monkeypatch.setattr(generated, "sample_expressions", note)
+    batch_of(make_sampler(augment={"crop": 0}), 0, size=64, image_size=32)
     assert len(set(seen)) > 6  # more than there are images: flips and turns move the boxes
 
 
-def test_batches_follow_the_schedule(make_sampler: Callable[..., PhraseSampler]) -> None:
-    sampler = make_sampler()
-    made = list(batches(sampler, start=2, rank=1, processes=2))
-    assert [tuple(batch.pixel_values.shape) for batch in made] == [(1, 3, 32, 32)] + 3 * [(1, 3, 64, 64)]
-    assert_equal(made[0], sampler.batch(2, rank=1, size=1, image_size=32))
-    assert_equal(made[3], sampler.batch(5, rank=1, size=1, image_size=64))
-
-
-def test_batches_share_views_as_the_schedule_says(make_sampler: Callable[..., PhraseSampler]) -> None:
-    sampler = make_sampler(stages=[{"steps": 1, "image_size": 32, "batch_size": 4, "phrases_per_view": 3}])
-    (batch,) = batches(sampler, start=0, rank=0, processes=2)
-    assert (len(batch.pixel_values), len(batch.input_ids)) == (2, 6)
-
-
 def test_a_damaged_image_is_one_line(
-    make_sampler: Callable[..., PhraseSampler], write_data_set: Callable[..., SimpleNamespace], tmp_path: Path
+    make_sampler: Callable[..., PhraseSampler],
+    make_recipe: Callable[..., Recipe],
+    write_data_set: Callable[..., SimpleNamespace],
+    tmp_path: Path,
 ) -> None:
     made = write_data_set(tmp_path / "data", [[("ship", 8, 8, 16, 8)]])
     sampler = make_sampler(data=made)
     image = made.images / "0.png"
     image.write_bytes(image.read_bytes()[:60])
     with pytest.raises(UserError, match=r"^cannot read the training image [^\n]*0\.png: [^\n]*$"):
-        next(batches(sampler, start=0, rank=0, processes=1))
+        next(stream(sampler, Schedule.of(make_recipe(data=made), None), Share(0, 1), start=0))
 
 
 def test_data_of_which_nothing_can_be_said(
@@ -264,12 +263,12 @@ def test_data_of_which_nothing_can_be_said(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(samples, "VIEWS_TO_TRY", 10)
+    monkeypatch.setattr(generated, "VIEWS_TO_TRY", 10)
     made = write_data_set(tmp_path / "data", [[("ship", 8, 8, 2, 2)]])
     never_absent = ["ship", "storage tank"]
     sampler = make_sampler(data=made, never_absent=never_absent)
     with pytest.raises(UserError, match="objects are too small"):
-        sampler.batch(0, rank=0, size=1, image_size=32)
+        batch_of(sampler, 0, size=1, image_size=32)
 
 
 @pytest.fixture
@@ -308,10 +307,10 @@ def test_images_are_checked_before_training(
 ) -> None:
     made = write_data_set(tmp_path / "data", [[("ship", 8, 8, 16, 8)], []])
     recipe = make_recipe(data=made)
-    check_data(recipe, read_coco(made.annotations))
+    check_outlines(recipe.data, read_coco(made.annotations))
     spoil(made, fault)
     with pytest.raises(UserError, match=message):
-        check_data(recipe, read_coco(made.annotations))
+        check_outlines(recipe.data, read_coco(made.annotations))
 
 
 def test_data_without_objects(
@@ -319,10 +318,10 @@ def test_data_without_objects(
 ) -> None:
     made = write_data_set(tmp_path / "data", [[], []])
     with pytest.raises(UserError, match="has no image with objects"):
-        check_data(make_recipe(data=made), read_coco(made.annotations))
+        check_outlines(make_recipe(data=made).data, read_coco(made.annotations))
 
 
 def test_a_category_that_is_not_there(make_recipe: Callable[..., Recipe], data_set: SimpleNamespace) -> None:
     recipe = make_recipe(never_absent=["shipp"])
     with pytest.raises(UserError, match="shipp; there are ship, storage tank"):
-        check_data(recipe, read_coco(data_set.annotations))
+        check_outlines(recipe.data, read_coco(data_set.annotations))

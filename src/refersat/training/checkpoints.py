@@ -1,0 +1,169 @@
+"""The state of a run on disk: whole or not there, the last few of them, and the same for any number of processes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from refersat.errors import UserError
+from refersat.models.official import few
+from refersat.training.devices import whole
+from refersat.training.objective import Trainee
+from refersat.training.parameters import MovingAverage
+
+_NAME = re.compile(r"step-(\d+)\.pt")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What changes while a run goes on, but for its files."""
+
+    trainee: Trainee
+    optimizer: torch.optim.Optimizer
+    average: MovingAverage
+
+    def state(self) -> dict[str, Any]:
+        """All of it by the parameters' names, with whole tensors on the CPU; every process has to ask."""
+        names: dict[torch.Tensor, str] = {parameter: name for name, parameter in self.trainee.named_parameters()}
+        return {
+            "trainee": _whole(self.trainee.state_dict()),
+            "optimizer": {names[parameter]: _whole(values) for parameter, values in self.optimizer.state.items()},
+            "average": _whole(self.average.values),
+            "updates": self.average.updates,
+            "generators": {
+                "cpu": torch.get_rng_state(),
+                "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+            },
+        }
+
+    @torch.no_grad()
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` gave, under any number of processes; rates and decay stay as they are.
+
+        Raises:
+            UserError: it is of a run with another model or other categories.
+        """
+        _fill(self.trainee.state_dict(keep_vars=True), state["trainee"])
+        _fill(self.average.values, state["average"])
+        self.average.updates = state["updates"]
+        parameters = dict(self.trainee.named_parameters())
+        for name, values in state["optimizer"].items():
+            parameter = parameters[name]
+            self.optimizer.state[parameter] = {
+                key: _like(value, parameter) if getattr(value, "shape", None) == parameter.shape else value
+                for key, value in values.items()
+            }
+        torch.set_rng_state(state["generators"]["cpu"])
+        if torch.cuda.is_available() and state["generators"]["cuda"] is not None:
+            torch.cuda.set_rng_state(state["generators"]["cuda"])
+
+
+def _whole(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: whole(value.detach()).cpu() if isinstance(value, torch.Tensor) else value
+        for name, value in values.items()
+    }
+
+
+def _fill(targets: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]) -> None:
+    shapes = [{name: tuple(tensor.shape) for name, tensor in each.items()} for each in (targets, values)]
+    if shapes[0] != shapes[1]:
+        different = sorted(name for name in {**targets, **values} if shapes[0].get(name) != shapes[1].get(name))
+        raise UserError(
+            "the state is of a run with another model, other categories or other parts that train: "
+            f"{few(different)} differ"
+        )
+    for name, target in targets.items():
+        target.copy_(_like(values[name], target))
+
+
+def _like(tensor: torch.Tensor, other: Any) -> torch.Tensor:
+    """The tensor on the other one's device, spread over processes as that is."""
+    moved = tensor.to(other.device)
+    if not hasattr(other, "device_mesh"):
+        return moved
+    from torch.distributed.tensor import distribute_tensor
+
+    spread: torch.Tensor = distribute_tensor(moved, other.device_mesh, other.placements)
+    return spread
+
+
+def _cause(error: BaseException | None) -> OSError | None:
+    """The system's own error: PyTorch's writer stumbles once more on its way out, in words of its own."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__context__
+    return error
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The folder of the states of a run, one file each, named by the steps that were done."""
+
+    folder: Path
+    keep: int = 2
+
+    def steps(self) -> list[int]:
+        """Of which steps there are states, in order."""
+        names = (_NAME.fullmatch(path.name) for path in self.folder.glob("step-*.pt"))
+        return sorted(int(match.group(1)) for match in names if match)
+
+    def save(self, step: int, content: Mapping[str, Any]) -> None:
+        """Write a state; only when it is whole, the oldest go that are too many.
+
+        Raises:
+            UserError: the disk is full or does not allow it; the states before are as they were.
+        """
+        path = self._path(step)
+        temporary = path.with_suffix(".tmp")
+        try:
+            self.folder.mkdir(exist_ok=True)
+            with temporary.open("wb") as file:
+                torch.save(dict(content), file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException as error:
+            temporary.unlink(missing_ok=True)
+            cause = _cause(error)
+            if cause is None and "PytorchStreamWriter" not in str(error):
+                raise
+            raise UserError(self._not_written(cause or error)) from error
+        for old in self.steps()[: -self.keep]:
+            self._path(old).unlink()
+
+    def load(self) -> dict[str, Any]:
+        """The last state.
+
+        Raises:
+            UserError: there is none, or it is damaged.
+        """
+        steps = self.steps()
+        if not steps:
+            raise UserError(f"no state was saved in {self.folder}")
+        path = self._path(steps[-1])
+        try:
+            content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
+            older = f"; delete it to go on from step {steps[-2]}" if len(steps) > 1 else ""
+            raise UserError(f"cannot read {path}: {' '.join(str(error).split())[:200]}{older}") from error
+        return content
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step-{step:07d}.pt"
+
+    def _not_written(self, error: BaseException) -> str:
+        reason = "the disk is full" if getattr(error, "errno", None) in _FULL else getattr(error, "strerror", None)
+        steps = self.steps()
+        last = (
+            f"the state after step {steps[-1]} is whole: --resume goes on from there" if steps else "none is there yet"
+        )
+        return f"cannot write a state to {self.folder}: {reason or error}; {last}"

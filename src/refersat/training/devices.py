@@ -1,0 +1,148 @@
+"""The processes that train together: each with the whole model (DDP), or each with a shard of it (FSDP)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, TypeVar
+
+import torch
+from accelerate import Accelerator, PartialState
+from accelerate.utils import DistributedDataParallelKwargs, gather_object
+from torch import Tensor, nn
+
+from refersat.errors import UserError
+from refersat.models.beit3 import UnionEncoderLayer
+from refersat.models.hiera import FusedBlock
+from refersat.models.rs2sam2 import RS2Sam2Model
+from refersat.training.objective import Totals, Trainee
+from refersat.training.recipe import Recipe
+
+Item = TypeVar("Item")
+
+_ASKED_FOR_SHARDS = "ACCELERATE_USE_FSDP"
+
+
+def processes() -> PartialState:
+    """Which of how many processes this is, as `torchrun` or `accelerate launch` started them."""
+    return PartialState(cpu=_on_cpu())
+
+
+def _on_cpu() -> bool:
+    """Accelerate takes processes for separate runs, unless it is told that a CPU is all there is."""
+    asked = os.environ.get("ACCELERATE_USE_CPU", "false").lower() in ("true", "1")
+    return asked or not torch.accelerator.is_available()
+
+
+class Devices:
+    """This process's device and what it has to do with the others, by accelerate.
+
+    `accelerate launch --use_fsdp` shards the model as `sharded: true` in the recipe does. PyTorch's own `fully_shard`
+    does it, because accelerate has no sharding for processes on a CPU.
+
+    Raises:
+        UserError: the batch cannot be shared evenly, or the recipe's optimizer cannot be sharded.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        asked = os.environ.pop(_ASKED_FOR_SHARDS, "false").lower() in ("true", "1")
+        # A stage without phrases, or with another loss, may leave parameters without gradient.
+        idle = any(not stage.phrases_per_view or stage.loss is not None for stage in recipe.stages)
+        self.accelerator = Accelerator(
+            cpu=_on_cpu(),
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=idle)],
+        )
+        self.processes: int = self.accelerator.num_processes
+        self.rank: int = self.accelerator.process_index
+        self.main: bool = self.accelerator.is_main_process
+        self.device: torch.device = self.accelerator.device
+        self._half = recipe.optimizer.precision == "bfloat16"
+        self.sharded = (recipe.sharded or asked) and self.processes > 1
+        for stage in recipe.stages:
+            if stage.batch_size % (self.processes * recipe.optimizer.accumulate):
+                raise UserError(
+                    f"a batch of {stage.batch_size} cannot be shared evenly by {self.processes} processes"
+                    + (f" in {recipe.optimizer.accumulate} parts" if recipe.optimizer.accumulate > 1 else "")
+                )
+        if self.sharded and recipe.optimizer.kind == "muon":
+            raise UserError("muon works on whole matrices, which no process of a sharded run has: use kind adamw")
+
+    def prepare(self, trainee: Trainee) -> nn.Module:
+        """The trainee as it is to be called in training; to be done before the optimizer is made."""
+        if not self.sharded:
+            prepared: nn.Module = self.accelerator.prepare(trainee)
+            return prepared
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        mesh = init_device_mesh(self.device.type, (self.processes,))
+        for module in trainee.modules():
+            if isinstance(module, FusedBlock | UnionEncoderLayer):
+                fully_shard(module, mesh=mesh)
+        fully_shard(trainee, mesh=mesh)
+        return trainee
+
+    def precision(self) -> torch.autocast:
+        """For the forward pass. Not left to accelerate, whose precision is one for the whole life of a process."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._half)
+
+    def unsynchronised(self, prepared: nn.Module, *, last: bool) -> AbstractContextManager[Any]:
+        """For each but the last part of a batch: gradients are added up here, and shared with the last one's."""
+        if last or self.processes == 1:
+            return nullcontext()
+        return _unsharded_gradients(prepared) if self.sharded else self.accelerator.no_sync(prepared)
+
+    def clip(self, trainee: Trainee, most: float) -> Tensor:
+        """Scale all gradients down to a norm of at most `most`; the norm before, a scalar."""
+        norm = self.accelerator.clip_grad_norm_([p for p in trainee.parameters() if p.grad is not None], most)
+        return whole(norm)
+
+    def total(self, values: Tensor) -> Tensor:
+        """The sum over all processes."""
+        if self.processes == 1:
+            return values
+        summed: Tensor = self.accelerator.reduce(values.to(self.device), reduction="sum")
+        return summed
+
+    def totals(self, part: Totals) -> Totals:
+        """Those of a batch from those of this process's share of it."""
+        return Totals.from_stacked(self.total(part.stacked()).to(self.device))
+
+    def together(self, items: list[Item]) -> list[Item]:
+        """The items of all processes, in the order of the processes."""
+        if self.processes == 1:
+            return items
+        gathered: list[Item] = gather_object(items)
+        return gathered
+
+    @contextmanager
+    def whole_model(self, model: RS2Sam2Model) -> Iterator[RS2Sam2Model]:
+        """A model with all weights here, in evaluation mode: `model` itself, or a copy where that is sharded."""
+        if not self.sharded:
+            model.eval()
+            yield model
+            model.train()
+            return
+        copy = RS2Sam2Model(model.config).to(self.device)  # type: ignore[arg-type]
+        with torch.no_grad():
+            state = dict(model.state_dict(keep_vars=True))
+            for name, tensor in copy.state_dict().items():
+                tensor.copy_(whole(state[name].detach()))
+        copy.eval()
+        yield copy
+
+
+@contextmanager
+def _unsharded_gradients(prepared: Any) -> Iterator[None]:
+    prepared.set_requires_gradient_sync(False)
+    try:
+        yield
+    finally:
+        prepared.set_requires_gradient_sync(True)
+
+
+def whole(tensor: Any) -> Tensor:
+    """A tensor of which each process has a shard, put together; any other as it is. All processes have to ask."""
+    full: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    return full

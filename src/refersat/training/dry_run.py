@@ -1,0 +1,188 @@
+"""What a run would be: what trains, how long, and with how much memory, without a step of it.
+
+Memory and arithmetic are counted on a model without values (PyTorch's meta device): every tensor that the backward pass
+would need is seen, and every matrix product of both passes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.flop_counter import FlopCounterMode
+
+from refersat.device import choose_device
+from refersat.models.rs2sam2 import RS2Sam2Config
+from refersat.training.batch import Batch
+from refersat.training.initialise import empty_model
+from refersat.training.objective import Trainee
+from refersat.training.parts import checkpoint_activations, freeze, summaries
+from refersat.training.recipe import Recipe, Stage
+from refersat.training.setup import Setup, set_up
+from refersat.training.summary import parts_table
+
+_TYPICAL_LENGTH = 16
+"""Tokens of a phrase."""
+
+_SHARE_OF_PEAK = 0.4
+"""Of the speed of large matrix products that training reaches: the rest goes into small layers and moving data."""
+
+_MEASURED_SIDE = 1536
+_MEASURED_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one stage's steps on one process: bytes of activations at the worst moment, and operations of a step."""
+
+    activations: int
+    operations: int
+
+
+def dry_run(recipe: Recipe, *, processes: int = 1) -> list[str]:
+    """Lines for people.
+
+    Args:
+        recipe: what would be done.
+        processes: how many would share the work.
+
+    Raises:
+        UserError: as `train`, for what can be known before it begins.
+    """
+    setup = set_up(recipe)
+    with torch.device("meta"):
+        trainee = Trainee(empty_model(setup.start.config), setup.categories, setup.loss)
+    if recipe.optimizer.activation_checkpointing:
+        checkpoint_activations(trainee.model)
+    loss = setup.loss
+    freeze(
+        trainee.model,
+        recipe.parts,
+        boundary_loss=loss.boundary > 0,
+        presence_loss=loss.presence > 0,
+        edges_loss=loss.edges > 0,
+    )
+    parts = parts_table(summaries(trainee.model, dict(setup.start.origins)), recipe)
+    costs = [cost_of(trainee, setup, stage, processes) for stage in setup.schedule.stages]
+    return [
+        *parts,
+        "",
+        *_schedule_lines(setup),
+        _memory_line(trainee, recipe, costs, processes),
+        _time_line(setup, costs),
+    ]
+
+
+def cost_of(trainee: Trainee, setup: Setup, stage: Stage, processes: int) -> Cost:
+    """What a step of a stage costs one process, for a trainee on the meta device."""
+    views = max(1, stage.batch_size // (processes * setup.recipe.optimizer.accumulate))
+    batch = _empty_batch(setup.start.config, stage, views, outlines=setup.categories is not None)
+    trainee.train()
+    trainee.weights = setup.loss_of(stage)
+    saved: dict[int, int] = {}
+    with FlopCounterMode(display=False) as counter, _counted(saved, trainee):
+        loss, _, _ = trainee(batch)
+        loss.backward()
+    trainee.zero_grad(set_to_none=True)
+    return Cost(sum(saved.values()), counter.get_total_flops() * setup.recipe.optimizer.accumulate)
+
+
+@contextmanager
+def _counted(saved: dict[int, int], trainee: Trainee) -> Iterator[None]:
+    """Note the size of every storage that is kept for the backward pass, but for the weights."""
+    own = {tensor.untyped_storage()._cdata for tensor in (*trainee.parameters(), *trainee.buffers())}
+    kept = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:
+            kept.append(storage)  # else its identity could be given to another
+            saved[storage._cdata] = storage.nbytes()
+        return tensor
+
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
+        yield
+
+
+def _empty_batch(config: RS2Sam2Config, stage: Stage, views: int, *, outlines: bool) -> Batch:
+    phrases, side = views * stage.phrases_per_view, stage.image_size
+    with torch.device("meta"):
+        return Batch(
+            pixel_values=torch.empty(views, 3, side, side),
+            union_pixel_values=torch.empty(views, 3, config.union_image_size, config.union_image_size),
+            input_ids=torch.empty(phrases, _TYPICAL_LENGTH, dtype=torch.long),
+            attention_mask=torch.empty(phrases, _TYPICAL_LENGTH, dtype=torch.bool),
+            target=torch.empty(phrases, 1, side, side),
+            present=torch.empty(phrases),
+            named=torch.empty(phrases, dtype=torch.long) if outlines else None,
+            labels=torch.empty(views, side // 4, side // 4, dtype=torch.long) if outlines else None,
+            label_weights=torch.empty(views, side // 4, side // 4) if outlines else None,
+            edges=torch.empty(views, 4, side // 4, side // 4) if outlines else None,
+        )
+
+
+def _schedule_lines(setup: Setup) -> list[str]:
+    schedule = setup.schedule
+    lines = []
+    for stage in schedule.stages:
+        views = f"{stage.batch_size} views of {stage.image_size} px"
+        phrases = "" if stage.phrases_per_view == 1 else f", {stage.phrases_per_view} phrases each"
+        lines.append(f"{stage.steps:,} steps of {views}{phrases}")
+    if schedule.samples is not None:
+        lines.append(f"{schedule.samples:,} samples, {schedule.views / schedule.samples:.1f} epochs")
+    measured = f"{len(setup.validation):,} phrases" if setup.validation else "nothing: model/ is the last one"
+    lines.append(f"measured every {schedule.validate_every:,} steps: {measured}")
+    return lines
+
+
+def _memory_line(trainee: Trainee, recipe: Recipe, costs: list[Cost], processes: int) -> str:
+    """An estimate for each process."""
+    every = sum(parameter.numel() for parameter in trainee.parameters())
+    trained = sum(parameter.numel() for parameter in trainee.parameters() if parameter.requires_grad)
+    spread = processes if recipe.sharded else 1
+    low = recipe.optimizer.precision == "bfloat16"
+    parts = {
+        "weights": 4 * every / spread + (2 * every if low else 0),
+        "gradients": 4 * trained / spread,
+        "optimizer": (8 if recipe.optimizer.kind == "adamw" else 4) * trained / spread,
+        "average": 0 if recipe.optimizer.average is None else 4 * trained / spread,
+        "activations": max(cost.activations for cost in costs) / (2 if low else 1),
+    }
+    told = ", ".join(f"{name} {_gigabytes(size)}" for name, size in parts.items() if size)
+    return f"memory about {_gigabytes(sum(parts.values()))} for each process ({told})"
+
+
+def _time_line(setup: Setup, costs: list[Cost]) -> str:
+    device = choose_device("auto")
+    low = setup.recipe.optimizer.precision == "bfloat16"
+    speed = _SHARE_OF_PEAK * measured_speed(device, torch.bfloat16 if low else torch.float32)
+    steps = zip(setup.schedule.stages, costs, strict=True)
+    seconds = sum((stage.steps or 0) * cost.operations for stage, cost in steps) / speed
+    return f"time about {_duration(seconds)} on {device} at {speed / 1e12:.2g} TFLOP/s, without measuring in between"
+
+
+def measured_speed(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations a second of large matrix products, now, on this device."""
+    left, right = (torch.ones(_MEASURED_SIDE, _MEASURED_SIDE, device=device, dtype=dtype) for _ in range(2))
+    _ = left @ right
+    done, began = 0, time.perf_counter()
+    while (passed := time.perf_counter() - began) < _MEASURED_SECONDS:
+        (left @ right)[0, 0].item()
+        done += 1
+    return 2 * _MEASURED_SIDE**3 * done / passed
+
+
+def _gigabytes(size: float) -> str:
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

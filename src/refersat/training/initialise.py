@@ -1,0 +1,155 @@
+"""The weights that a run starts with: from a whole model, from SAM 2 and BEiT-3, or fresh."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from refersat.errors import UserError
+from refersat.evaluation.provenance import model_folder
+from refersat.models.checkpoint import Checkpoint
+from refersat.models.loading import read_folder
+from refersat.models.official import few, joined, plan_conversion
+from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model
+from refersat.text.tokenizer import PhraseTokenizer
+from refersat.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file or folder of weights: our parameter name -> the names on disk whose tensors make it."""
+
+    name: str
+    checkpoint: Checkpoint
+    names: Mapping[str, tuple[str, ...]]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Of one of our parameters."""
+        first, *rest = (self.checkpoint.entries[one].shape for one in self.names[name])
+        return (first[0] + sum(shape[0] for shape in rest), *first[1:]) if rest else first
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a run starts with, listed but not yet loaded.
+
+    Attributes:
+        config: of the model.
+        sources: of weights; no two have the same parameter.
+        tokenizer: None where one is to be learned.
+        origins: parameter -> the name of its source; what is not here starts fresh.
+    """
+
+    config: RS2Sam2Config
+    sources: tuple[Source, ...] = ()
+    tokenizer: PhraseTokenizer | None = None
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    def fill(self, model: RS2Sam2Model) -> None:
+        """Copy the weights into a model of `config`."""
+        targets = model.state_dict()
+        with torch.no_grad():
+            for source in self.sources:
+                owners = {one: name for name, ones in source.names.items() for one in ones}
+                waiting: dict[str, dict[str, torch.Tensor]] = {}
+                for group in source.checkpoint.groups(owners):
+                    for one, tensor in group.items():
+                        name = owners[one]
+                        parts = waiting.setdefault(name, {})
+                        parts[one] = tensor.clone()
+                        if len(parts) == len(source.names[name]):
+                            targets[name].copy_(joined([parts[part] for part in source.names[name]]))
+                            del waiting[name]
+
+
+def plan_start(recipe: Recipe) -> Start:
+    """Find out what the recipe's model is and where its weights come from, reading no weight.
+
+    Raises:
+        UserError: a file is missing or damaged, holds other weights than it should, or weights of other sizes than the
+            model's; or the recipe describes no possible model.
+    """
+    init = recipe.init
+    if init.model is not None:
+        folder = model_folder(init.model)
+        if not folder.is_dir():
+            raise UserError(
+                f"init.model: there is no folder {folder}: give that of a model, or run `refersat models fetch` first"
+            )
+        read = read_folder(folder)
+        config = _configured(recipe, read.config)
+        source = Source(init.model, read.checkpoint, read.sources)
+        return _checked(recipe, Start(config, (source,), read.tokenizer))
+    base = {"built-in": RS2Sam2Config.built_in, "large": RS2Sam2Config.large, "evf-sam2": RS2Sam2Config.evf_sam2}
+    config = _configured(recipe, base[recipe.base]())
+    sources = tuple(
+        _released(getattr(init, family), family) for family in ("sam2", "beit3") if getattr(init, family) is not None
+    )
+    tokenizer = None
+    if init.tokenizer is not None:
+        tokenizer = PhraseTokenizer(init.tokenizer, max_length=config.max_text_length)
+        if init.beit3 is None:
+            config.vocab_size = tokenizer.vocab_size
+        elif tokenizer.vocab_size > config.vocab_size:
+            raise UserError(
+                f"init.tokenizer: {init.tokenizer} has {tokenizer.vocab_size} tokens, the model {config.vocab_size}"
+            )
+    elif init.beit3 is not None:
+        raise UserError("init.beit3 needs its tokenizer, beit3.spm: give init.tokenizer")
+    return _checked(recipe, Start(config, sources, tokenizer))
+
+
+def empty_model(config: RS2Sam2Config) -> RS2Sam2Model:
+    """A model without memory for its weights."""
+    with torch.device("meta"):
+        return RS2Sam2Model(config)
+
+
+def _configured(recipe: Recipe, base: RS2Sam2Config) -> RS2Sam2Config:
+    """A configuration with the recipe's changes."""
+    known: dict[str, Any] = base.to_dict()
+    unknown = sorted(set(recipe.model) - set(known))
+    if unknown:
+        raise UserError(f"recipe {recipe.name}: model has no setting named {', '.join(unknown)}")
+    try:
+        config = RS2Sam2Config(**{**known, **recipe.model})
+        empty_model(config)
+    except Exception as error:  # the many validators of Transformers share no other base
+        raise UserError(f"recipe {recipe.name}: model describes no possible model: {error}") from error
+    return config
+
+
+def _released(file: Path, family: str) -> Source:
+    """SAM 2 or BEiT-3 as released."""
+    if not file.is_file():
+        raise UserError(f"init.{family}: there is no weight file {file}")
+    checkpoint = Checkpoint.open([file])
+    plan = plan_conversion(checkpoint.entries)
+    if plan.family != family:
+        raise UserError(f"init.{family}: {file} holds weights of {plan.family}")
+    return Source(file.name, checkpoint, plan.sources)
+
+
+def _checked(recipe: Recipe, start: Start) -> Start:
+    """The start with the origin of every parameter, once all weights are found to fit."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in empty_model(start.config).state_dict().items()}
+    origins: dict[str, str] = {}
+    for source in start.sources:
+        wrong = [
+            f"{name} {list(source.shape(name))} instead of {list(shapes.get(name, ()))}"
+            for name in source.names
+            if source.shape(name) != shapes.get(name)
+        ]
+        if wrong:
+            raise UserError(
+                f"recipe {recipe.name}: {len(wrong)} weights of {source.name} do not fit the model: {few(wrong)}"
+            )
+        origins |= dict.fromkeys(source.names, source.name)
+    missing = sorted(set(shapes) - set(origins))
+    if recipe.init.model is not None and missing:
+        raise UserError(f"recipe {recipe.name}: {recipe.init.model} lacks {few(missing)}")
+    return Start(start.config, start.sources, start.tokenizer, origins)

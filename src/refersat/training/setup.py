@@ -1,0 +1,125 @@
+"""Everything of a run that can be wrong before its first step, found before anything is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from refersat.data.coco import CocoFile, read_coco
+from refersat.data.samples import Sample
+from refersat.data.triplets import read_triplets
+from refersat.models import store
+from refersat.models.rs2sam2 import RS2Sam2Config
+from refersat.text.corpus import corpus
+from refersat.text.tokenizer import PhraseTokenizer, train_tokenizer
+from refersat.training.absent import AbsentPhrases
+from refersat.training.generated import PhraseSampler, check_outlines
+from refersat.training.initialise import Start, plan_start
+from refersat.training.journal import check_tensorboard
+from refersat.training.recipe import LossOptions, Recipe, SampleData, Stage
+from refersat.training.sample_sets import SetSampler, TrainingSamples, read_training_samples
+from refersat.training.schedule import Schedule
+from refersat.training.stream import Sampler
+from refersat.training.validation import spread_evenly
+
+OUTLINE_TERMS = frozenset({"categories", "named", "candidates", "candidate_dice", "edges"})
+"""Loss terms for which objects must be outlined."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A recipe with its data listed and its schedule known.
+
+    Attributes:
+        recipe: what to do.
+        start: the model's configuration and where its weights come from.
+        source: outlined objects to generate phrases for, or samples as they are.
+        validation: what is measured.
+        fingerprint: sha256 of what lists the data.
+        schedule: in steps.
+        untaught: loss terms that the data cannot give.
+    """
+
+    recipe: Recipe
+    start: Start
+    source: CocoFile | TrainingSamples
+    validation: list[Sample]
+    fingerprint: str
+    schedule: Schedule
+    untaught: frozenset[str] = frozenset()
+
+    def loss_of(self, stage: Stage) -> LossOptions:
+        """Weights of the loss terms in a stage, 0 for what the data cannot give."""
+        loss = stage.loss or self.recipe.loss
+        return loss.model_copy(update=dict.fromkeys(self.untaught, 0.0))
+
+    @property
+    def loss(self) -> LossOptions:
+        """Of the first stage, with the largest weight that each term ever has: what trains at all depends on that."""
+        losses = [self.loss_of(stage) for stage in self.schedule.stages]
+        weights = {name for name, value in losses[0] if isinstance(value, float)}
+        return losses[0].model_copy(update={name: max(getattr(loss, name) for loss in losses) for name in weights})
+
+    @property
+    def categories(self) -> int | None:
+        """How many kinds of outlined objects there are; None where there are no outlines."""
+        return len(self.source.categories) if isinstance(self.source, CocoFile) else None
+
+    def sampler(self, tokenizer: PhraseTokenizer, config: RS2Sam2Config) -> Sampler:
+        """What makes the batches."""
+        if isinstance(self.source, CocoFile):
+            return PhraseSampler(self.recipe, self.source, tokenizer, config)
+        return SetSampler(self.recipe, self.source.train, tokenizer, config)
+
+    def tokenizer(self, folder: Path, *, new: bool) -> PhraseTokenizer:
+        """The run's tokenizer: for a `new` run put into its folder, taken over or learned; else the one there."""
+        longest = self.start.config.max_text_length
+        if not new:
+            return PhraseTokenizer.from_folder(folder, longest)
+        if self.start.tokenizer is not None:
+            self.start.tokenizer.save(folder)
+            return self.start.tokenizer
+        sentences = corpus(np.random.default_rng(self.recipe.seed), self.recipe.tokenizer_sentences)
+        if isinstance(self.source, TrainingSamples):
+            sentences = chain(sentences, (sample.phrase for sample in self.source.train))
+        return train_tokenizer(sentences, folder, self.start.config.vocab_size - 1, max_length=longest)
+
+
+def set_up(recipe: Recipe) -> Setup:
+    """Read what the recipe names, as far as to know that it is there and fits.
+
+    Raises:
+        UserError: what is missing or does not fit.
+    """
+    if recipe.tensorboard:
+        check_tensorboard()
+    start = plan_start(recipe)
+    data, untaught = recipe.data, set[str]()
+    source: CocoFile | TrainingSamples
+    if isinstance(data, SampleData):
+        source = read_training_samples(data)
+        untaught |= OUTLINE_TERMS
+        if data.absent:
+            AbsentPhrases.of(source.train, data)
+        if not data.absent and not any(sample.absent for sample in source.train):
+            untaught.add("presence")  # all are there: nothing to learn from
+        validation, fingerprint = source.validation, source.fingerprint
+        schedule = Schedule.of(recipe, len(source.train))
+    else:
+        source = read_coco(data.annotations)
+        check_outlines(data, source)
+        validation = () if data.validation is None else read_triplets(data.validation).samples
+        fingerprint = store.sha256(data.annotations)
+        schedule = Schedule.of(recipe, None)
+    return Setup(
+        recipe=recipe,
+        start=start,
+        source=source,
+        validation=spread_evenly(validation, recipe.validation_samples),
+        fingerprint=fingerprint,
+        schedule=schedule,
+        untaught=frozenset(untaught),
+    )

@@ -1,0 +1,112 @@
+"""What a run would be: the numbers are those of the run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.autograd.graph import saved_tensors_hooks
+
+from refersat.errors import UserError
+from refersat.training.batch import Batch
+from refersat.training.dry_run import cost_of, dry_run, measured_speed
+from refersat.training.initialise import empty_model
+from refersat.training.objective import Trainee
+from refersat.training.parts import checkpoint_activations, freeze
+from refersat.training.recipe import Recipe
+from refersat.training.setup import set_up
+
+MakeRecipe = Callable[..., Recipe]
+
+
+def test_what_is_told(make_sample_recipe: MakeRecipe) -> None:
+    lines = dry_run(make_sample_recipe(parts={"trunk": {"train": False}, "fusion": {"learning_rate": 1e-4}}))
+    table = {line.split()[0]: line for line in lines if line}
+    assert "frozen" in table["trunk"]
+    assert "0.0001" in table["fusion"]
+    assert table["fusion"].endswith("fresh")
+    assert "6 steps of 2 views of 32 px" in lines
+    assert "6 samples, 2.0 epochs" in lines
+    assert "measured every 3 steps: 2 phrases" in lines
+    assert re.search(r"memory about [\d.]+ (MiB|GiB) for each process \(weights .*activations", "\n".join(lines))
+    assert re.search(r"time about \d+ s on cpu at [\d.e-]+ TFLOP/s", "\n".join(lines))
+
+
+def test_nothing_is_written_and_mistakes_are_told(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no setting named image_sice"):
+        dry_run(make_recipe(model={"image_sice": 64}))
+
+
+def trainee_of(recipe: Recipe, *, checkpointing: bool = False) -> Trainee:
+    setup = set_up(recipe)
+    with torch.device("meta"):
+        trainee = Trainee(empty_model(setup.start.config), setup.categories, setup.loss)
+    if checkpointing:
+        checkpoint_activations(trainee.model)
+    return trainee
+
+
+def test_kept_memory_is_that_of_a_real_pass(make_sample_recipe: MakeRecipe) -> None:
+    recipe = make_sample_recipe()
+    setup = set_up(recipe)
+    cost = cost_of(trainee_of(recipe), setup, setup.schedule.stages[0], processes=1)
+    torch.manual_seed(0)
+    trainee = Trainee(type(empty_model(setup.start.config))(setup.start.config), None, setup.loss)
+    batch = Batch(
+        pixel_values=torch.randn(2, 3, 32, 32),
+        union_pixel_values=torch.randn(2, 3, 32, 32),
+        input_ids=torch.full((2, 16), 7),
+        attention_mask=torch.ones(2, 16, dtype=torch.bool),
+        target=torch.ones(2, 1, 32, 32),
+        present=torch.ones(2),
+    )
+    own, kept = {parameter.untyped_storage().data_ptr() for parameter in trainee.parameters()}, {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
+        trainee(batch)
+    assert cost.activations == pytest.approx(sum(kept.values()), rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("changes", "less"),
+    [
+        ({"stages": [{"epochs": 2, "image_size": 32, "batch_size": 1}]}, (0.4, 0.6)),
+        ({"optimizer": {"accumulate": 2}}, (0.4, 0.6)),
+        ({"parts": {part: {"train": False} for part in ("trunk", "union_encoder")}}, (0.3, 0.95)),
+    ],
+    ids=["smaller batch", "in parts", "frozen"],
+)
+def test_what_saves_memory_shows(
+    make_sample_recipe: MakeRecipe, changes: dict[str, Any], less: tuple[float, float]
+) -> None:
+    costs = []
+    for recipe in (make_sample_recipe(), make_sample_recipe(**changes)):
+        setup, trainee = set_up(recipe), trainee_of(recipe)
+        freeze(trainee.model, recipe.parts, boundary_loss=True, presence_loss=True, edges_loss=True)
+        costs.append(cost_of(trainee, setup, setup.schedule.stages[0], processes=1).activations)
+    assert less[0] < costs[1] / costs[0] < less[1]
+
+
+def test_checkpointed_activations_are_not_kept(make_sample_recipe: MakeRecipe) -> None:
+    recipe = make_sample_recipe(model={"candidate_width": 0})  # whose activations are never checkpointed
+    setup = set_up(recipe)
+    kept, again = (
+        cost_of(trainee_of(recipe, checkpointing=way), setup, setup.schedule.stages[0], processes=1)
+        for way in (False, True)
+    )
+    assert again.activations < 0.8 * kept.activations
+    assert again.operations > 1.1 * kept.operations
+
+
+def test_speed_is_measured() -> None:
+    assert 1e8 < measured_speed(torch.device("cpu"), torch.float32) < 1e14
