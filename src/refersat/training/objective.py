@@ -145,7 +145,7 @@ class Trainee(nn.Module):
         if batch.labels is not None:
             found = output.candidates
             assert output.image_maps is not None
-            terms |= self._outline_terms(output.image_maps, found and found.survey, batch, totals)
+            terms |= self._outline_terms(output.image_maps, None if found is None else found.survey, batch, totals)
             if found is not None:
                 terms |= self._candidate_terms(found.logits, batch, totals)
         if self.named_head is not None:
