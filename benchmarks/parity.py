@@ -121,7 +121,7 @@ def record(model: RS2Sam2Model, arguments: dict[str, Tensor], target: Tensor) ->
         losses = released_losses(model, arguments, target)
     for hook in hooks:
         hook.remove()
-    maps, text_out, _ = seen["trunk"]
+    maps, text_out = seen["trunk"]
     features = output.features
     arrays = {
         "beit_out": seen["union_norm"][:, ::8, ::8],

@@ -160,7 +160,7 @@ def test_the_fusion_sees_the_attention_before_it_is_added() -> None:
 def test_maps_at_strides_4_to_32_for_any_multiple_of_32(stem: StemKind, side: int) -> None:
     torch.manual_seed(1)
     trunk = make_trunk(stem=stem)
-    maps, text, _ = trunk(torch.randn(1, 3, side, side), torch.randn(1, 3, TEXT_WIDTH), None)
+    maps, text = trunk(trunk.look(torch.randn(1, 3, side, side)), torch.randn(1, 3, TEXT_WIDTH), None)
     assert [tuple(m.shape) for m in maps] == [
         (1, side // stride, side // stride, width) for stride, width in zip((4, 8, 16, 32), WIDTHS, strict=True)
     ]
@@ -171,9 +171,9 @@ def test_maps_at_strides_4_to_32_for_any_multiple_of_32(stem: StemKind, side: in
 def test_which_way_the_fusion_runs(fusion: BlockFusionKind) -> None:
     trunk = make_trunk(fusion)
     images, texts = torch.randn(2, 1, 3, 64, 64), torch.randn(2, 1, 4, TEXT_WIDTH)
-    maps, text_out, _ = trunk(images[0], texts[0], None)
-    other_maps, _, _ = trunk(images[0], texts[1], None)
-    _, other_text_out, _ = trunk(images[1], texts[0], None)
+    maps, text_out = trunk(trunk.look(images[0]), texts[0], None)
+    other_maps, _ = trunk(trunk.look(images[0]), texts[1], None)
+    _, other_text_out = trunk(trunk.look(images[1]), texts[0], None)
     text_reaches_image = any(not torch.equal(a, b) for a, b in zip(maps, other_maps, strict=True))
     assert text_reaches_image is (fusion in ("uni", "bi"))
     assert torch.equal(text_out, texts[0]) is (fusion != "bi")
@@ -189,7 +189,7 @@ def test_every_block_meets_the_phrase(fusion: BlockFusionKind) -> None:
         assert block.fusion is not None
         block.fusion.register_forward_hook(lambda _, taken, given: seen.append((taken[1], given[1])))
     text = torch.randn(1, 4, TEXT_WIDTH)
-    _, text_out, _ = trunk(torch.randn(1, 3, 64, 64), text, None)
+    _, text_out = trunk(trunk.look(torch.randn(1, 3, 64, 64)), text, None)
     assert len(seen) == sum(DEPTHS)
     # The text stream runs on from block to block.
     stream = [text] + [given for _, given in seen]

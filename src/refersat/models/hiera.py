@@ -120,7 +120,7 @@ class ImageState:
 class FusedHiera(nn.Module):
     """The trunk: pixels and phrase in, one feature map per stage out.
 
-    `look` runs the blocks that know nothing of the phrase, `listen` the rest.
+    `look` runs the blocks that know nothing of the phrase, `forward` the rest.
     """
 
     def __init__(
@@ -162,14 +162,6 @@ class FusedHiera(nn.Module):
         entering = stages[min(max(self.first_listener - 1, 0), len(stages) - 1)][0]
         self.image_map_widths = [embedding_widths[stage] for stage in (*ends, entering)]
 
-    def forward(
-        self, pixel_values: Tensor, text: Tensor | None, text_padding: Tensor | None
-    ) -> tuple[tuple[Tensor, ...], Tensor | None, ImageState]:
-        """`look` at N images, then `listen` to B phrases about them; what `listen` returns, and what `look` saw."""
-        state = self.look(pixel_values)
-        maps, text = self.listen(state, text, text_padding)
-        return maps, text, state
-
     def look(self, pixel_values: Tensor) -> ImageState:
         """Run the blocks before the first one that hears the phrase: (N, 3, S, S), S a multiple of 32."""
         features = self.patch_embed(pixel_values)
@@ -181,10 +173,10 @@ class FusedHiera(nn.Module):
                 maps.append(features)
         return ImageState(features, tuple(maps))
 
-    def listen(
+    def forward(
         self, state: ImageState, text: Tensor | None, text_padding: Tensor | None, marks: Tensor | None = None
     ) -> tuple[tuple[Tensor, ...], Tensor | None]:
-        """Run the other blocks.
+        """Run the blocks from the first one that hears the phrase.
 
         Args:
             state: of N images.

@@ -145,7 +145,7 @@ class RS2Sam2Model(PreTrainedModel):
 
         state = self.trunk.look(pixel_values)
         found = self.candidates(state, sparse_prompt[:, 0]) if self.candidates is not None else None
-        maps, _ = self.trunk.listen(state, text, padding, marks=found and found.trunk_marks)
+        maps, _ = self.trunk(state, text, padding, marks=None if found is None else found.trunk_marks)
         fine, middle, coarse = self._neck(maps)
         image = per_phrase(coarse + self.no_memory_embedding.transpose(1, 2)[..., None], phrases)
         details = [
