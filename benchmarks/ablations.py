@@ -44,12 +44,11 @@ from refersat.training.loop import train
 from refersat.training.recipe import OutlineData, Recipe, Span
 from refersat.training.recipe_files import changed_recipe
 from refersat.training.run_folder import FACTS_FILE, RunFolder
-from refersat.training.validation import spread_evenly
 
 NEVER_ABSENT = ("vehicle",)
 """Not outlined in most images of NWPU VHR-10."""
 
-_MEASURED_STEPS, _WARM_UP_STEPS, _MEASURED_PHRASES = 4, 2, 16
+_MEASURED_STEPS, _WARM_UP_STEPS, _MEASURED_PHRASES = 4, 2, 30
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class Plan:
     size: Size = field(default_factory=Size)
     machine: str = ""
     never_absent: Sequence[str] = NEVER_ABSENT
-    per_image: int = 20
+    per_image: int = 10
 
     def source(self) -> OutlineData:
         """The training images, and the phrases that all rows are measured on; these are made if they are not there."""
@@ -219,8 +218,9 @@ def expected(plan: Plan, tell: Callable[[str], None]) -> float:
     runs += [(name, row_recipe(name, data, plan.size, 0, None), plan.size.steps) for name in plan.rows]
     total = 0.0
     for name, recipe, steps in runs:
-        step, phrase = _measured(recipe, spread_evenly(samples, _MEASURED_PHRASES))
-        minutes = (step * (steps or 0) + phrase * len(samples)) / 60
+        step, phrase = _measured(recipe, samples[:_MEASURED_PHRASES])
+        answered = 0 if recipe.stages[0].phrases_per_view == 0 else len(samples)  # a start is measured once
+        minutes = (step * (steps or 0) + phrase * answered) / 60
         total += minutes * plan.seeds
         tell(f"{name:20} {step:6.2f} s a step, {1000 * phrase:4.0f} ms a phrase: {minutes:6.1f} minutes for each seed")
     return total
@@ -279,17 +279,21 @@ def ablations(
     measured = Size(size, steps, start_steps, "float32" if float32 else "bfloat16")
     plan = Plan(data, out, names, seeds, measured, machine)
     console = Console(stderr=True)
+
+    def tell(line: str) -> None:
+        console.print(line, soft_wrap=True, highlight=False)
+
     transformers_logging.disable_progress_bar()  # it would draw into ours
     with output_folder(out):
         if dry_run:
-            minutes = expected(plan, console.print)
+            minutes = expected(plan, tell)
             typer.echo(f"about {minutes:.0f} minutes: {seeds} seeds of {len(names)} rows, {plan.conditions().machine}")
             return
         columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
         with Progress(TextColumn("steps"), *columns, console=console) as progress:
             task = progress.add_task("steps", total=steps_of(plan))
             try:
-                Runs(plan, advance=lambda count: progress.advance(task, count), tell=progress.console.print).all()
+                Runs(plan, advance=lambda count: progress.advance(task, count), tell=tell).all()
             except Stopped as stopped:
                 progress.console.print(f"{stopped}; the state is saved, the same command goes on")
                 raise typer.Exit(130) from None
