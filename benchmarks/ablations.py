@@ -6,6 +6,12 @@
 The data is NWPU VHR-10 as docs/how-to/train-built-in.md has it: images, train.json and val.json. What a row is stands
 in ablation_rows.py. Writes ablations.csv, ablations.md and ablations.png to --out, anew after every row. Ctrl-C saves
 and stops; the same command goes on: what is finished is not trained again.
+
+Two cores do more as two processes of one thread. After the dry run, which makes the phrases that both need:
+
+    OMP_NUM_THREADS=1 python benchmarks/ablations.py nwpu-vhr10 --out runs/ablations --seeds 0 &
+    OMP_NUM_THREADS=1 python benchmarks/ablations.py nwpu-vhr10 --out runs/ablations --seeds 1; wait
+    python benchmarks/ablations.py nwpu-vhr10 --out runs/ablations    # trains nothing; the report of both
 """
 
 from __future__ import annotations
@@ -44,12 +50,11 @@ from refersat.training.loop import train
 from refersat.training.recipe import OutlineData, Recipe, Span
 from refersat.training.recipe_files import changed_recipe
 from refersat.training.run_folder import FACTS_FILE, RunFolder
-from refersat.training.validation import spread_evenly
 
 NEVER_ABSENT = ("vehicle",)
 """Not outlined in most images of NWPU VHR-10."""
 
-_MEASURED_STEPS, _WARM_UP_STEPS, _MEASURED_PHRASES = 4, 2, 16
+_MEASURED_STEPS, _WARM_UP_STEPS, _MEASURED_PHRASES = 4, 2, 30
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Plan:
         data: folder with images, train.json and val.json.
         out: folder for everything.
         rows: names in `ROWS`.
-        seeds: how many, from 0.
+        seeds: each trains all rows.
         size: of model and training.
         machine: in words, for the table.
         never_absent: categories that are not outlined everywhere.
@@ -70,11 +75,11 @@ class Plan:
     data: Path
     out: Path
     rows: Sequence[str] = tuple(ROWS)
-    seeds: int = 2
+    seeds: Sequence[int] = (0, 1)
     size: Size = field(default_factory=Size)
     machine: str = ""
     never_absent: Sequence[str] = NEVER_ABSENT
-    per_image: int = 20
+    per_image: int = 10
 
     def source(self) -> OutlineData:
         """The training images, and the phrases that all rows are measured on; these are made if they are not there."""
@@ -92,7 +97,7 @@ class Plan:
     def conditions(self) -> Conditions:
         """What the table says of it."""
         size = self.size
-        return Conditions(self.seeds, size.steps, size.start_steps, size.side, self.machine or this_machine())
+        return Conditions(len(self.seeds), size.steps, size.start_steps, size.side, self.machine or this_machine())
 
 
 class Runs:
@@ -114,7 +119,7 @@ class Runs:
         """Train and measure whatever is not finished; the report is written after each row."""
         scores: dict[str, dict[int, Score]] = {name: {} for name in self.plan.rows}
         starts: dict[int, Score] = {}
-        for seed in range(self.plan.seeds):
+        for seed in self.plan.seeds:
             starts[seed] = self._trained(start_recipe(self._data, self.plan.size, seed))
             for name in self.plan.rows:
                 scores[name][seed] = self.row(name, seed)
@@ -207,7 +212,7 @@ def _fresh(config: RS2Sam2Config, switches: Mapping[str, Any], seed: int) -> RS2
 
 def steps_of(plan: Plan) -> int:
     """Of all runs together."""
-    return plan.seeds * (plan.size.start_steps + len(plan.rows) * plan.size.steps)
+    return len(plan.seeds) * (plan.size.start_steps + len(plan.rows) * plan.size.steps)
 
 
 def expected(plan: Plan, tell: Callable[[str], None]) -> float:
@@ -219,9 +224,10 @@ def expected(plan: Plan, tell: Callable[[str], None]) -> float:
     runs += [(name, row_recipe(name, data, plan.size, 0, None), plan.size.steps) for name in plan.rows]
     total = 0.0
     for name, recipe, steps in runs:
-        step, phrase = _measured(recipe, spread_evenly(samples, _MEASURED_PHRASES))
-        minutes = (step * (steps or 0) + phrase * len(samples)) / 60
-        total += minutes * plan.seeds
+        step, phrase = _measured(recipe, samples[:_MEASURED_PHRASES])
+        answered = 0 if recipe.stages[0].phrases_per_view == 0 else len(samples)  # a start is measured once
+        minutes = (step * (steps or 0) + phrase * answered) / 60
+        total += minutes * len(plan.seeds)
         tell(f"{name:20} {step:6.2f} s a step, {1000 * phrase:4.0f} ms a phrase: {minutes:6.1f} minutes for each seed")
     return total
 
@@ -261,7 +267,7 @@ def ablations(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder with images, train.json and val.json.")],
     out: Annotated[Path, typer.Option(metavar="FOLDER")] = Path("runs/ablations"),
     rows: Annotated[str, typer.Option(help=f"Of {', '.join(ROWS)}; separated by commas.")] = ",".join(ROWS),
-    seeds: Annotated[int, typer.Option(min=1, help="How many, from 0.")] = 2,
+    seeds: Annotated[str, typer.Option(help="Each trains all rows; separated by commas.")] = "0,1",
     steps: Annotated[int, typer.Option(min=1, help="Of each row.")] = Size.steps,
     start_steps: Annotated[int, typer.Option(min=2, help="Of what all rows of a seed start from.")] = Size.start_steps,
     size: Annotated[int, typer.Option(help="Side of the images in pixels, a multiple of 32.")] = Size.side,
@@ -277,19 +283,29 @@ def ablations(
     if size <= 0 or size % 32:
         raise UserError(f"--size must be a multiple of 32, not {size}")
     measured = Size(size, steps, start_steps, "float32" if float32 else "bfloat16")
-    plan = Plan(data, out, names, seeds, measured, machine)
+    try:
+        numbers = [int(seed) for seed in seeds.split(",")]
+    except ValueError:
+        raise UserError(f"--seeds takes numbers separated by commas, not {seeds}") from None
+    plan = Plan(data, out, names, numbers, measured, machine)
     console = Console(stderr=True)
+
+    def tell(line: str) -> None:
+        console.print(line, soft_wrap=True, highlight=False)
+
     transformers_logging.disable_progress_bar()  # it would draw into ours
     with output_folder(out):
         if dry_run:
-            minutes = expected(plan, console.print)
-            typer.echo(f"about {minutes:.0f} minutes: {seeds} seeds of {len(names)} rows, {plan.conditions().machine}")
+            minutes = expected(plan, tell)
+            typer.echo(
+                f"about {minutes:.0f} minutes: {len(numbers)} seeds of {len(names)} rows, {plan.conditions().machine}"
+            )
             return
         columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
         with Progress(TextColumn("steps"), *columns, console=console) as progress:
             task = progress.add_task("steps", total=steps_of(plan))
             try:
-                Runs(plan, advance=lambda count: progress.advance(task, count), tell=progress.console.print).all()
+                Runs(plan, advance=lambda count: progress.advance(task, count), tell=tell).all()
             except Stopped as stopped:
                 progress.console.print(f"{stopped}; the state is saved, the same command goes on")
                 raise typer.Exit(130) from None

@@ -52,7 +52,7 @@ def make_plan(nwpu: Path, tmp_path: Path, tiny_model: dict[str, Any]) -> Callabl
 
     def make(**changes: Any) -> ablations.Plan:
         size = Size(side=32, steps=2, start_steps=2, precision="float32", model=tiny_model)
-        plan = ablations.Plan(nwpu, tmp_path / "out", ("baseline", "all"), 1, size, never_absent=(), per_image=2)
+        plan = ablations.Plan(nwpu, tmp_path / "out", ("baseline", "all"), (0,), size, never_absent=(), per_image=2)
         return replace(plan, **changes)
 
     return make
@@ -233,7 +233,7 @@ def test_figure_grows_with_its_rows() -> None:
 
 
 def test_time_is_measured_for_every_run(make_plan: Callable[..., ablations.Plan]) -> None:
-    plan = make_plan(seeds=2)
+    plan = make_plan(seeds=(0, 1))
     plan.out.mkdir()
     told: list[str] = []
     minutes = ablations.expected(plan, told.append)
@@ -245,3 +245,5 @@ def test_time_is_measured_for_every_run(make_plan: Callable[..., ablations.Plan]
 def test_wrong_rows_are_named(nwpu: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such row: mask"):
         ablations.ablations(nwpu, out=tmp_path, rows="mask,all")
+    with pytest.raises(UserError, match="--seeds takes numbers"):
+        ablations.ablations(nwpu, out=tmp_path, seeds="two")
