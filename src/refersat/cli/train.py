@@ -96,11 +96,16 @@ def _run(recipe: Recipe, folder: Path, *, resume: bool, main: bool) -> None:
     )
     try:
         with Progress(*columns, console=Console(stderr=True), disable=not main) as progress:
-            task = progress.add_task("training", total=None, loss=float("nan"), rate=0.0)
+            task = progress.add_task("training", total=None, loss=float("nan"), rate=0.0, visible=False)
 
             def report(step: int, values: dict[str, float]) -> None:
                 progress.update(
-                    task, completed=step, total=values["steps"], loss=values["loss"], rate=values["views/s"]
+                    task,
+                    completed=step,
+                    total=values["steps"],
+                    loss=values["loss"],
+                    rate=values["views/s"],
+                    visible=True,
                 )
 
             def tell(line: str) -> None:
