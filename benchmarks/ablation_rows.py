@@ -8,8 +8,7 @@ Source: RS2-SAM 2 (arXiv 2503.07266), whose numbers are of the RefSegRS test set
 - Helpers that the paper has not (losses of categories and the like) teach that common start only. In the rows there
   are the paper's losses alone, and presence, for which all rows see the same phrases.
 - Fusion layers are in every block, as in the paper, not from the seventh on, as in the built-in model, and there is no
-  candidate finder. The adapters
-  beside the feed-forward networks come and go with them.
+  candidate finder. The adapters beside the feed-forward networks come and go with them.
 - Every phrase is answered with a mask, whatever the score of presence.
 - "+ mask prompt" and "+ fusion" are added to the baseline alone, without the boundary loss.
 """

@@ -135,6 +135,7 @@ def test_tensorboard_is_missed_before_anything_is_written(
     set_up(make_recipe())
 
 
+# /dev/full is a device of Linux, where CI runs; other systems have no disk that is always full.
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk of Linux")
 def test_a_full_disk_is_told(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").symlink_to("/dev/full")

@@ -8,10 +8,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from rich.progress import Progress
+
 
 @contextmanager
 def progress(title: str, total: int) -> Iterator[Callable[[], None]]:
     """Show a bar; call what it gives after each step."""
+    with bar("{task.description}") as shown:
+        task = shown.add_task(title, total=total)
+        yield lambda: shown.advance(task)
+
+
+def bar(before: str = "", after: str = "", *, disable: bool = False) -> Progress:
+    """The bar itself: how far and how many, between texts with fields of the task; since when, and how long still."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -23,13 +32,12 @@ def progress(title: str, total: int) -> Iterator[Callable[[], None]]:
     )
 
     columns = (
-        TextColumn("{task.description}", markup=False),
+        *([TextColumn(before, markup=False)] if before else []),
         BarColumn(),
         MofNCompleteColumn(),
+        *([TextColumn(after, markup=False)] if after else []),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda: bar.advance(task)
+    return Progress(*columns, console=Console(stderr=True), disable=disable)

@@ -73,29 +73,13 @@ def train(
 
 
 def _run(recipe: Recipe, folder: Path, *, resume: bool, main: bool) -> None:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
+    from refersat.cli.progress import bar
     from refersat.training.interruption import Stopped
     from refersat.training.loop import train as run
 
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:.3f}  {task.fields[rate]:.1f} images/s"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
+    words = "loss {task.fields[loss]:.3f}  {task.fields[rate]:.1f} images/s"
     try:
-        with Progress(*columns, console=Console(stderr=True), disable=not main) as progress:
+        with bar(after=words, disable=not main) as progress:
             task = progress.add_task("training", total=None, loss=float("nan"), rate=0.0, visible=False)
 
             def report(step: int, values: dict[str, float]) -> None:
