@@ -14,6 +14,7 @@ from safetensors import safe_open
 
 from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model
 from refersat.training.parts import freeze_idle
+from refersat.training.recipe import LossOptions
 from tests.models.tiny_rs2sam2 import (
     CONFIGURATIONS,
     IDS,
@@ -138,7 +139,7 @@ class TestContract:
     ) -> None:
         model = deepcopy(model).train()
         training_loss(answer(model), boundary_loss=boundary_loss).backward()
-        freeze_idle(model, boundary_loss=boundary_loss)
+        freeze_idle(model, LossOptions(boundary=0.2 if boundary_loss else 0.0))
         parameters = dict(model.named_parameters())
         # A key's bias moves all weights of a softmax alike: its gradient is nothing but rounding.
         silent = {

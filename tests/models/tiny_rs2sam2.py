@@ -41,6 +41,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         "trunk_convolutions": [0, 1, 2, 0],
         "fusion_from_block": 4,
         "candidate_width": 8,
+        "selection": True,
         "resize_antialias": True,
         "presence": "object_score",
         "presence_threshold": 0.5,
@@ -104,6 +105,8 @@ def numbers(output: RS2Sam2Output) -> dict[str, Tensor]:
     if output.candidates is not None:
         found = output.candidates
         flat |= {"candidate logits": found.logits, "edges": found.survey.edges, "survey": found.survey.features}
+    if output.selection is not None:
+        flat |= {"objectness": output.selection.objectness, "selection": output.selection.logits}
     return flat
 
 
@@ -117,6 +120,8 @@ def training_loss(output: RS2Sam2Output, *, boundary_loss: bool) -> Tensor:
         loss = loss + boundary(output.logits, target, output.text_weight, kind="soft")
     if output.candidates is not None:
         loss = loss + output.candidates.survey.edges.mean() + output.candidates.logits.mean()
+    if output.selection is not None:
+        loss = loss + output.selection.objectness.mean() + output.selection.logits.mean()
     return loss.sum()
 
 

@@ -41,6 +41,7 @@ TINY_MODEL = {
     "trunk_convolutions": [0, 1, 0, 0],
     "trunk_background": 4,
     "fusion_from_block": 2,
+    "selection": False,
     "decoder_feed_forward": 64,
     "image_size": SIDE,
 }

@@ -17,7 +17,7 @@ from refersat.training.dry_run import cost_of, dry_run, measured_speed
 from refersat.training.initialise import empty_model
 from refersat.training.objective import Trainee
 from refersat.training.parts import checkpoint_activations, freeze
-from refersat.training.recipe import Recipe
+from refersat.training.recipe import LossOptions, Recipe
 from refersat.training.setup import set_up
 
 MakeRecipe = Callable[..., Recipe]
@@ -92,7 +92,7 @@ def test_what_saves_memory_shows(
     costs = []
     for recipe in (make_sample_recipe(), make_sample_recipe(**changes)):
         setup, trainee = set_up(recipe), trainee_of(recipe)
-        freeze(trainee.model, recipe.parts, boundary_loss=True, presence_loss=True, edges_loss=True)
+        freeze(trainee.model, recipe.parts, LossOptions())
         costs.append(cost_of(trainee, setup, setup.schedule.stages[0], processes=1).activations)
     assert less[0] < costs[1] / costs[0] < less[1]
 

@@ -115,6 +115,20 @@ def test_phrases_share_a_view(make_sampler: Callable[..., PhraseSampler], tokeni
         assert (target & objects).sum() >= 0.8 * target.sum()  # each phrase is about the view that it stands for
 
 
+def test_targets_for_the_selection_alone_are_coarse(make_sampler: Callable[..., PhraseSampler]) -> None:
+    stage = Stage(steps=4, image_size=64, batch_size=3, phrases_per_view=5, only="selection")
+    schedule = Schedule((stage,), OptimizerOptions(), dropped=0, validate_every=1, save_every=1, samples=None)
+    (batch,) = make_sampler().batches(3, schedule, [range(3)])
+    fine = batch_of(make_sampler(), 3, size=3, image_size=64, phrases=5)
+    assert batch.selection_only
+    assert not fine.selection_only
+    assert batch.phrases == fine.phrases
+    # Corners are multiples of 8 pixels: where nothing is cut, the two say the same.
+    assert batch.target.shape == (15, 1, 16, 16)
+    difference = (torch.nn.functional.avg_pool2d(fine.target, 4) - batch.target).abs().mean()
+    assert difference < 0.05
+
+
 def test_a_batch_may_have_no_phrases(make_sampler: Callable[..., PhraseSampler]) -> None:
     batch = batch_of(make_sampler(), 0, size=2, image_size=32, phrases=0)
     assert len(batch.pixel_values) == len(batch.labels) == 2

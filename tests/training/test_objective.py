@@ -23,7 +23,8 @@ from refersat.training.setup import OUTLINE_TERMS
 
 SIDE = 64
 CATEGORIES = 2
-WEIGHTS = [name for name in LossOptions.model_fields if name != "boundary_kind"]
+SELECTION = ("objects", "selection")
+WEIGHTS = [name for name in LossOptions.model_fields if name not in ("boundary_kind", *SELECTION)]
 VIEWS = ("pixel_values", "union_pixel_values", "labels", "label_weights", "edges")
 """What a batch holds of its views; the rest is of its phrases."""
 
@@ -204,6 +205,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(make_trainee: Callable[..., T
         {"boundary_scalar": False},
         {"stem": "patch"},
         {"fusion_from_block": 2, "trunk_convolutions": [0, 1, 1, 2]},
+        {"selection": True},
     ],
     ids=str,
 )
@@ -238,7 +240,7 @@ def test_without_phrases_only_the_image_side_learns(make_trainee: Callable[..., 
     phrases = {
         field.name: getattr(batch, field.name)[:0]
         for field in fields(Batch)
-        if field.name not in (*VIEWS, "views", "phrases")
+        if field.name not in (*VIEWS, "views", "phrases", "selection_only")
     }
     trainee = make_trainee(LossOptions(categories=2.0, edges=0.5))
     loss, terms, _ = trainee(replace(batch, **phrases))
@@ -249,6 +251,30 @@ def test_without_phrases_only_the_image_side_learns(make_trainee: Callable[..., 
         name.split(".")[1] for name, parameter in trainee.model.named_parameters("m") if parameter.grad is not None
     }
     assert reached == {"trunk", "candidates"}
+
+
+def selection_batch() -> Batch:
+    return replace(make_batch([1.0, 0.0]), selection_only=True)
+
+
+def test_the_selection_alone_is_taught_by_its_stage(make_trainee: Callable[..., Trainee]) -> None:
+    trainee = make_trainee(LossOptions(), selection=True)
+    loss, terms, own = trainee(selection_batch())
+    assert set(terms) == set(SELECTION)
+    assert loss.item() == pytest.approx(sum(term.item() for term in terms.values()))
+    assert own["selection"].mean().item() == pytest.approx(terms["selection"].item())
+    loss.backward()
+    reached = {name for name, parameter in trainee.model.named_parameters() if parameter.grad is not None}
+    assert reached == {name for name, _ in trainee.model.named_parameters() if name.startswith("selector.")}
+
+
+def test_in_all_stages_the_selection_is_taught_the_same(make_trainee: Callable[..., Trainee]) -> None:
+    trainee = make_trainee(LossOptions(), selection=True)
+    alone = trainee(selection_batch())[1]
+    together = trainee(make_batch([1.0, 0.0]))[1]
+    assert set(together) == set(WEIGHTS) - {"candidate_dice"} | set(SELECTION)
+    for name in SELECTION:
+        torch.testing.assert_close(together[name], alone[name])
 
 
 def test_where_a_label_counts_more_a_mistake_costs_more() -> None:
@@ -303,13 +329,16 @@ def test_samples_without_outlines_train_without_the_heads_that_need_them(make_tr
     trainee = Trainee(outlined.model, None, LossOptions())
     batch = replace(make_batch([1.0]), named=None, labels=None, label_weights=None, edges=None)
     _, terms, _ = trainee(batch)
-    assert set(WEIGHTS) - set(terms) == OUTLINE_TERMS
+    assert set(WEIGHTS) - set(terms) == OUTLINE_TERMS - set(SELECTION)
     assert not [name for name, _ in trainee.named_parameters() if name.startswith(("category_head", "named_head"))]
 
 
-@pytest.mark.parametrize("name", ["coarse", "presence", "pseudo_mask", "categories", "named", "candidates", "edges"])
+@pytest.mark.parametrize(
+    "name",
+    ["coarse", "presence", "pseudo_mask", "categories", "named", "candidates", "edges", "objects", "selection"],
+)
 def test_what_has_no_weight_is_not_computed(make_trainee: Callable[..., Trainee], name: str) -> None:
-    trainee = make_trainee(LossOptions(**{name: 0.0}))
+    trainee = make_trainee(LossOptions(**{name: 0.0}), selection=name in SELECTION)
     _, terms, _ = trainee(make_batch([1.0, 0.0]))
     assert name not in terms
     trained, gradients = trained_and_gradients(trainee)
@@ -346,11 +375,5 @@ def trained_and_gradients(trainee: Trainee) -> tuple[set[str], dict[str, Tensor 
     """The names of the parameters that train, and what gradient each would get if all did."""
     trainee(make_batch([1.0, 0.0]))[0].backward()
     gradients = {name: parameter.grad for name, parameter in trainee.named_parameters()}
-    weights = trainee.weights
-    freeze_idle(
-        trainee.model,
-        boundary_loss=weights.boundary > 0,
-        presence_loss=weights.presence > 0,
-        edges_loss=weights.edges > 0,
-    )
+    freeze_idle(trainee.model, trainee.weights)
     return {name for name, parameter in trainee.named_parameters() if parameter.requires_grad}, gradients

@@ -11,6 +11,7 @@ from torch import nn
 from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model
 from refersat.training.parameters import MovingAverage, parameter_groups
 from refersat.training.parts import freeze_idle
+from refersat.training.recipe import LossOptions
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def names_in(group: dict[str, object], module: nn.Module) -> set[str]:
 
 
 def test_every_trained_parameter_is_in_one_group(model: RS2Sam2Model) -> None:
-    freeze_idle(model, boundary_loss=True)
+    freeze_idle(model, LossOptions())
     matrices, tables, plain = parameter_groups(model, 0.05)
     assert [group["weight_decay"] for group in (matrices, tables, plain)] == [0.05, 0.05, 0.0]
     assert [group["matrices"] for group in (matrices, tables, plain)] == [True, False, False]

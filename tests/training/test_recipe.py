@@ -144,6 +144,10 @@ def test_set_fills_an_empty_section(tmp_path: Path) -> None:
         ("data={kind: samples}", r"data\.train: Field required"),
         ("data={kind: pictures}", r"data: "),
         ("data={train: 'triplets:a', holdout: 0.1, validation: 'triplets:b'}", r"data: give either holdout or"),
+        (
+            "stages=[{steps: 1, image_size: 32, batch_size: 1, only: trunk}]",
+            r"stages\.0\.only: Input should be 'selection'",
+        ),
         ("parts.trnk.train=false", r"parts\.trnk: Extra inputs"),
         ("parts.trunk.learning_rate=0", r"parts\.trunk\.learning_rate: Input should be greater than 0"),
         ("init={model: built-in, sam2: sam2.pt}", r"init: model is whole already: leave out sam2"),

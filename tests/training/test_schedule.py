@@ -31,6 +31,18 @@ def test_the_rate_drops_at_the_end() -> None:
     assert [schedule.rate(step) for step in range(6)] == [1.0, 1.0, 1.0, 1.0, 0.1, 0.1]
 
 
+def test_a_stage_that_trains_one_part_alone_rises_and_falls_by_itself() -> None:
+    whole, alone = (
+        Stage(steps=6, image_size=32, batch_size=1),
+        Stage(steps=8, image_size=32, batch_size=1, only="selection"),
+    )
+    options = OptimizerOptions(learning_rate=1.0, warm_up=2, cool_down=0.5)
+    schedule = Schedule((whole, whole, alone), options, 0, 1, 1, None)
+    rates = [schedule.rate(step) for step in range(20)]
+    assert rates[:12] == [schedule_of(options, 12).rate(step) for step in range(12)]
+    assert rates[12:] == [schedule_of(options, 8).rate(step) for step in range(8)]
+
+
 def test_stages_follow_each_other(make_recipe: MakeRecipe) -> None:
     stages = [{"steps": 10, "image_size": 64, "batch_size": 4}, {"steps": 5, "image_size": 128, "batch_size": 2}]
     schedule = Schedule.of(make_recipe(stages=stages), None)

@@ -44,6 +44,8 @@ class RS2Sam2Config(PreTrainedConfig):
             phrases about an image, and runs once for them.
         candidate_width: of the features in which objects of the named kind are found before one is chosen (for
             training from scratch); 0, as in SAM 2, is without.
+        selection: has single objects found and those chosen that the phrase means (for training from scratch); needs
+            `candidate_width`.
         encoder_fusion: fusion with the text after the encoder.
         mask_prompt: how the pseudo-mask is made.
         boundary_scalar: has the text scalar of the boundary loss.
@@ -78,6 +80,7 @@ class RS2Sam2Config(PreTrainedConfig):
     block_fusion: BlockFusionKind = "bi"
     fusion_from_block: int = 0
     candidate_width: int = 0
+    selection: bool = False
     mlp_adapter: bool = True
     encoder_fusion: bool = True
     mask_prompt: MaskPromptKind = "attention"
@@ -140,6 +143,8 @@ class RS2Sam2Config(PreTrainedConfig):
             raise ValueError(f"candidate_width must be a width or 0, not {self.candidate_width}")
         if self.candidate_width and self.block_fusion not in ("uni", "bi"):
             raise ValueError(f"candidate_width needs a block_fusion that hears the text, not {self.block_fusion}")
+        if self.selection and not self.candidate_width:
+            raise ValueError("selection needs a candidate_width: it chooses among what is found there")
         for width, heads in zip(self.trunk_widths, self.trunk_heads, strict=True):
             _check_multiple("trunk_widths", width, heads)
             if self.block_fusion in ("uni", "bi"):
@@ -201,6 +206,7 @@ class RS2Sam2Config(PreTrainedConfig):
             trunk_background=12,
             fusion_from_block=6,
             candidate_width=64,
+            selection=True,
             stem="convolutional",
             decoder_feed_forward=512,
             resize_antialias=True,

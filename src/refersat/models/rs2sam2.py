@@ -30,6 +30,7 @@ from refersat.models.configuration import RS2Sam2Config
 from refersat.models.fusion import Adapter, BlockFusion, EncoderFusion
 from refersat.models.hiera import FusedHiera, per_phrase
 from refersat.models.mask_prompt import MaskPromptGenerator, as_mask_prompt
+from refersat.models.selection import FIRST_BIAS, InstanceSelector, Selection
 
 __all__ = ["RS2Sam2Config", "RS2Sam2Model", "RS2Sam2Output"]
 
@@ -56,6 +57,7 @@ class RS2Sam2Output(ModelOutput):
         image_maps: what the trunk made of the N images before it heard a phrase: (N, H, W, C) for each stage that ended
             there, then the state at that point.
         candidates: what looks like the named kind, or None without a candidate finder.
+        selection: which single objects are meant, or None without a selector.
     """
 
     logits: Tensor | None = None
@@ -70,6 +72,7 @@ class RS2Sam2Output(ModelOutput):
     image_embedding: Tensor | None = None
     image_maps: tuple[Tensor, ...] | None = None
     candidates: Candidates | None = None
+    selection: Selection | None = None
 
 
 class RS2Sam2Model(PreTrainedModel):
@@ -102,6 +105,11 @@ class RS2Sam2Model(PreTrainedModel):
         self.candidates = (
             CandidateFinder(self.trunk.image_map_widths, config.candidate_width, hidden=hidden)
             if config.candidate_width
+            else None
+        )
+        self.selector = (
+            InstanceSelector(config.candidate_width, vocabulary=config.vocab_size, longest=config.max_text_length)
+            if config.selection
             else None
         )
         self.neck = Sam2VisionNeck(config.neck_config())
@@ -170,8 +178,11 @@ class RS2Sam2Model(PreTrainedModel):
             high_resolution_features=details,
         )
         low_res = masks[:, 0].float()
+        selection = None
         if self.candidates is not None and found is not None:
             low_res = self.candidates.choose(found, low_res)
+            if self.selector is not None:
+                selection = self.selector(found.survey, input_ids, attention_mask)
         return RS2Sam2Output(
             logits=F.interpolate(low_res, size=pixel_values.shape[-2:], mode="bilinear", align_corners=False),
             low_res_logits=low_res,
@@ -185,6 +196,7 @@ class RS2Sam2Model(PreTrainedModel):
             image_embedding=image,
             image_maps=(*state.maps, state.features),
             candidates=found,
+            selection=selection,
         )
 
     def probability(self, logits: Tensor) -> Tensor:
@@ -247,6 +259,8 @@ class RS2Sam2Model(PreTrainedModel):
             if module.candidates is not None:
                 init.zeros_(module.candidates.query_bias)
                 init.constant_(module.candidates.gains, FIRST_GAIN)
+            if module.selector is not None:
+                init.constant_(module.selector.meant.bias, FIRST_BIAS)
             # Here and not in their own turn: transformers passes over modules of foreign packages that hold no
             # parameter themselves.
             for part in module.modules():

@@ -26,6 +26,7 @@ class Batch:
     `labels` (N, S/4, S/4) int64: 0 background, 1.. categories; `label_weights` (N, S/4, S/4) float32;
     `edges` (N, 4, S/4, S/4) float32: cells from each cell's centre to the left, top, right and bottom edge of what it
     shows.
+    `selection_only` says that only what tells objects apart is to learn from it; `target` is (B, 1, S/4, S/4) then.
     `views` (N) and `phrases` (B) are for people: where each view comes from, and what is said.
     """
 
@@ -39,6 +40,7 @@ class Batch:
     labels: Tensor | None = None
     label_weights: Tensor | None = None
     edges: Tensor | None = None
+    selection_only: bool = False
     views: tuple[str, ...] = ()
     phrases: tuple[str, ...] = ()
 
@@ -59,7 +61,8 @@ class Batch:
 class View:
     """One view and what is said about it, before it is part of a batch.
 
-    `pixels` (H, W, 3) uint8, `targets` (P, S, S) bool for its P phrases, `present` whether they name something there,
+    `pixels` (H, W, 3) uint8, `targets` (P, S, S) or (P, S/4, S/4) bool for its P phrases, `present` whether they
+    name something there,
     `named` their categories from 0, `labels` and `label_weights` (S/4, S/4) and `edges` (4, S/4, S/4), as in `Batch`.
     """
 
@@ -74,7 +77,9 @@ class View:
     edges: NDArray[np.float32] | None = None
 
 
-def collate(views: Sequence[View], tokenizer: PhraseTokenizer, config: RS2Sam2Config) -> Batch:
+def collate(
+    views: Sequence[View], tokenizer: PhraseTokenizer, config: RS2Sam2Config, *, selection_only: bool = False
+) -> Batch:
     """Put views together; `config.image_size` is the side of `pixel_values`."""
     pixel_values, union_pixel_values = preprocess([view.pixels for view in views], config)
     phrases = tuple(phrase for view in views for phrase in view.phrases)
@@ -94,6 +99,7 @@ def collate(views: Sequence[View], tokenizer: PhraseTokenizer, config: RS2Sam2Co
         labels=torch.from_numpy(np.stack(labels)) if labels else None,
         label_weights=torch.from_numpy(np.stack(weights)) if weights else None,
         edges=torch.from_numpy(np.stack(edges)) if edges else None,
+        selection_only=selection_only,
         views=tuple(view.name for view in views),
         phrases=phrases,
     )

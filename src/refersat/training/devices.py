@@ -48,7 +48,7 @@ class Devices:
     def __init__(self, recipe: Recipe) -> None:
         asked = os.environ.pop(_ASKED_FOR_SHARDS, "false").lower() in ("true", "1")
         # A stage without phrases, or with another loss, may leave parameters without gradient.
-        idle = any(not stage.phrases_per_view or stage.loss is not None for stage in recipe.stages)
+        idle = any(not stage.phrases_per_view or stage.loss is not None or stage.only for stage in recipe.stages)
         self.accelerator = Accelerator(
             cpu=_on_cpu(),
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=idle)],

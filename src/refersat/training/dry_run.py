@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from refersat.device import choose_device
 from refersat.models.rs2sam2 import RS2Sam2Config
 from refersat.training.batch import Batch
+from refersat.training.generated import LABEL_STRIDE
 from refersat.training.initialise import empty_model
 from refersat.training.objective import Trainee
 from refersat.training.parts import checkpoint_activations, freeze, summaries
@@ -59,14 +60,7 @@ def dry_run(recipe: Recipe, *, processes: int = 1) -> list[str]:
         trainee = Trainee(empty_model(setup.start.config), setup.categories, setup.loss)
     if recipe.optimizer.activation_checkpointing:
         checkpoint_activations(trainee.model)
-    loss = setup.loss
-    freeze(
-        trainee.model,
-        recipe.parts,
-        boundary_loss=loss.boundary > 0,
-        presence_loss=loss.presence > 0,
-        edges_loss=loss.edges > 0,
-    )
+    freeze(trainee.model, recipe.parts, setup.loss)
     parts = parts_table(summaries(trainee.model, dict(setup.start.origins)), recipe)
     costs = [cost_of(trainee, setup, stage, processes) for stage in setup.schedule.stages]
     return [
@@ -117,12 +111,13 @@ def _empty_batch(config: RS2Sam2Config, stage: Stage, views: int, *, outlines: b
             union_pixel_values=torch.empty(views, 3, config.union_image_size, config.union_image_size),
             input_ids=torch.empty(phrases, _TYPICAL_LENGTH, dtype=torch.long),
             attention_mask=torch.empty(phrases, _TYPICAL_LENGTH, dtype=torch.bool),
-            target=torch.empty(phrases, 1, side, side),
+            target=torch.empty(phrases, 1, *[side if stage.only is None else side // LABEL_STRIDE] * 2),
             present=torch.empty(phrases),
             named=torch.empty(phrases, dtype=torch.long) if outlines else None,
             labels=torch.empty(views, side // 4, side // 4, dtype=torch.long) if outlines else None,
             label_weights=torch.empty(views, side // 4, side // 4) if outlines else None,
             edges=torch.empty(views, 4, side // 4, side // 4) if outlines else None,
+            selection_only=stage.only == "selection",
         )
 
 

@@ -94,29 +94,42 @@ class PhraseSampler:
         """Parts of the batch of a step (from 0), by the numbers of their views."""
         stage = schedule.stage_at(step)
         last = max(part.stop for part in parts)
-        views = self.views(step, size=last, image_size=stage.image_size, phrases=stage.phrases_per_view)
+        views = self.views(
+            step,
+            size=last,
+            image_size=stage.image_size,
+            phrases=stage.phrases_per_view,
+            coarse=stage.only is not None,
+        )
         config = copy(self._config)
         config.image_size = stage.image_size
-        return [collate(views[part.start : part.stop], self._tokenizer, config) for part in parts]
+        return [
+            collate(views[part.start : part.stop], self._tokenizer, config, selection_only=stage.only == "selection")
+            for part in parts
+        ]
 
-    def views(self, step: int, *, size: int, image_size: int, phrases: int = 1) -> list[View]:
-        """The first `size` views of a step's batch, of `image_size` pixels, with `phrases` phrases about each."""
+    def views(self, step: int, *, size: int, image_size: int, phrases: int = 1, coarse: bool = False) -> list[View]:
+        """The first `size` views of a step's batch, of `image_size` pixels, with `phrases` phrases about each.
+
+        With `coarse` their targets have the resolution of the category map.
+        """
         rng = np.random.default_rng((self._seed, step, 0))
-        return [self._sample(rng, image_size, phrases) for _ in range(size)]
+        target_size = image_size // LABEL_STRIDE if coarse else image_size
+        return [self._sample(rng, image_size, phrases, target_size) for _ in range(size)]
 
-    def _sample(self, rng: np.random.Generator, image_size: int, phrases: int) -> View:
+    def _sample(self, rng: np.random.Generator, image_size: int, phrases: int, target_size: int) -> View:
         view, expressions = self._view(rng, phrases)
         labels, label_weights, edges = self._labels(view.scene, image_size)
-        scale = np.array([[image_size / view.scene.width, 0, 0], [0, image_size / view.scene.height, 0]])
+        scale = np.array([[target_size / view.scene.width, 0, 0], [0, target_size / view.scene.height, 0]])
         scaled = [shapes.warp(shape, scale) for shape in view.scene.shapes]
         return View(
             name=view.scene.file_name,
             pixels=view.pixels,
             phrases=[expression.phrase for expression in expressions],
             targets=np.array(
-                [shapes.rasterise([scaled[i] for i in e.targets], image_size, image_size) for e in expressions],
+                [shapes.rasterise([scaled[i] for i in e.targets], target_size, target_size) for e in expressions],
                 dtype=np.bool_,
-            ).reshape(-1, image_size, image_size),
+            ).reshape(-1, target_size, target_size),
             present=[bool(expression.targets) for expression in expressions],
             named=[self.categories.index(expression.category) for expression in expressions],
             labels=labels,

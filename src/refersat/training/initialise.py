@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,8 @@ def plan_start(recipe: Recipe) -> Start:
         read = read_folder(folder)
         config = _configured(recipe, read.config)
         source = Source(init.model, read.checkpoint, read.sources)
-        return _checked(recipe, Start(config, (source,), read.tokenizer))
+        before = set(empty_model(read.config).state_dict())
+        return _checked(recipe, Start(config, (source,), read.tokenizer), before)
     base = {"built-in": RS2Sam2Config.built_in, "large": RS2Sam2Config.large, "evf-sam2": RS2Sam2Config.evf_sam2}
     config = _configured(recipe, base[recipe.base]())
     sources = tuple(
@@ -134,8 +135,11 @@ def _released(file: Path, family: str) -> Source:
     return Source(file.name, checkpoint, plan.sources)
 
 
-def _checked(recipe: Recipe, start: Start) -> Start:
-    """The start with the origin of every parameter, once all weights are found to fit."""
+def _checked(recipe: Recipe, start: Start, whole: Set[str] = frozenset()) -> Start:
+    """The start with the origin of every parameter, once all weights are found to fit.
+
+    What is new in the recipe's configuration may be missing; nothing of the `whole` model that it begins with may.
+    """
     shapes = {name: tuple(tensor.shape) for name, tensor in empty_model(start.config).state_dict().items()}
     origins: dict[str, str] = {}
     for source in start.sources:
@@ -149,7 +153,7 @@ def _checked(recipe: Recipe, start: Start) -> Start:
                 f"recipe {recipe.name}: {len(wrong)} weights of {source.name} do not fit the model: {few(wrong)}"
             )
         origins |= dict.fromkeys(source.names, source.name)
-    missing = sorted(set(shapes) - set(origins))
-    if recipe.init.model is not None and missing:
+    missing = sorted(whole & set(shapes) - set(origins))
+    if missing:
         raise UserError(f"recipe {recipe.name}: {recipe.init.model} lacks {few(missing)}")
     return Start(start.config, start.sources, start.tokenizer, origins)

@@ -187,14 +187,7 @@ def _trainee(setup: Setup, devices: Devices, vocabulary: int) -> Trainee:
     setup.start.fill(model)
     if recipe.optimizer.activation_checkpointing:
         checkpoint_activations(model)
-    loss = setup.loss
-    freeze(
-        model,
-        recipe.parts,
-        boundary_loss=loss.boundary > 0,
-        presence_loss=loss.presence > 0,
-        edges_loss=loss.edges > 0,
-    )
+    freeze(model, recipe.parts, setup.loss)
     return Trainee(model, setup.categories, setup.loss).to(devices.device)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from refersat.models.candidates import Survey
 from refersat.models.hiera import per_phrase
 from refersat.models.losses import boundary, cross_entropy, dice
 from refersat.models.rs2sam2 import RS2Sam2Model, RS2Sam2Output
+from refersat.models.selection import Selection
 from refersat.training.batch import Batch
 from refersat.training.heads import CategoryHead
 from refersat.training.recipe import LossOptions
@@ -95,7 +97,9 @@ class Trainee(nn.Module):
         if totals is None:
             totals = Totals.of([batch])
         own: dict[str, Tensor] = {}
-        if len(batch.input_ids):
+        if batch.selection_only:
+            terms, own = self._selection_terms(self._select(batch), batch, totals)
+        elif len(batch.input_ids):
             output: RS2Sam2Output = self.model(
                 batch.pixel_values, batch.union_pixel_values, batch.input_ids, batch.attention_mask
             )
@@ -112,6 +116,14 @@ class Trainee(nn.Module):
             {name: term.detach() for name, term in terms.items()},
             {name: term.detach() for name, term in own.items()},
         )
+
+    def _select(self, batch: Batch) -> Selection:
+        """What the selector says where all else stays as it is."""
+        finder, selector = self.model.candidates, self.model.selector
+        assert finder is not None and selector is not None
+        with torch.no_grad():
+            survey = finder.survey(self.model.trunk.look(batch.pixel_values))
+        return cast(Selection, selector(survey, batch.input_ids, batch.attention_mask))
 
     def _terms(
         self, output: RS2Sam2Output, batch: Batch, totals: Totals
@@ -148,6 +160,10 @@ class Trainee(nn.Module):
             terms |= self._outline_terms(output.image_maps, None if found is None else found.survey, batch, totals)
             if found is not None:
                 terms |= self._candidate_terms(found.logits, batch, totals)
+        if output.selection is not None:
+            selected, own_selected = self._selection_terms(output.selection, batch, totals)
+            terms |= selected
+            own |= own_selected
         if self.named_head is not None:
             assert batch.named is not None
             terms["named"] = share * F.cross_entropy(self.named_head(output.prompt_token).float(), batch.named)
@@ -178,6 +194,24 @@ class Trainee(nn.Module):
             losses = _object_weights(batch) * _box_loss(survey.edges, batch.edges)
             terms["edges"] = losses.sum() / totals.object_weights.clamp(min=1)
         return terms
+
+    def _selection_terms(
+        self, selection: Selection, batch: Batch, totals: Totals
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What shows an object, and which objects are meant: those that lie mostly in the target."""
+        terms: dict[str, Tensor] = {}
+        own: dict[str, Tensor] = {}
+        if batch.labels is not None and self.weights.objects:
+            assert batch.label_weights is not None
+            shown = (batch.labels > 0)[:, None].float()
+            losses = F.binary_cross_entropy_with_logits(selection.objectness, shown, reduction="none")
+            terms["objects"] = (batch.label_weights[:, None] * losses).sum() / totals.label_weights
+        if self.weights.selection:
+            meant = selection.meant(batch.target).float()
+            losses = F.binary_cross_entropy_with_logits(selection.logits, meant, reduction="none")
+            own["selection"] = losses.sum(1) / meant.sum(1).clamp(min=1)
+            terms["selection"] = own["selection"].sum() / totals.phrases
+        return terms, own
 
     def _candidate_terms(self, logits: Tensor, batch: Batch, totals: Totals) -> dict[str, Tensor]:
         assert batch.label_weights is not None

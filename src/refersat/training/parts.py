@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from torch import nn
 
 from refersat.models.rs2sam2 import RS2Sam2Model
-from refersat.training.recipe import PartOptions, Parts
+from refersat.training.recipe import LossOptions, PartOptions, Parts
 
 _PARTS = {
     "fusion": r"trunk\.blocks\.\d+\.fusion\.|encoder_fusion\.",
     "adapters": r"trunk\.blocks\.\d+\.adapter\.",
     "trunk": r"trunk\.",
     "candidates": r"candidates\.",
+    "selection": r"selector\.",
     "neck": r"neck\.|no_memory_embedding$",
     "union_encoder": r"union_encoder\.",
     "mask_prompt": r"mask_prompt\.",
@@ -38,12 +39,12 @@ def part_of(name: str) -> str:
     return next(part for part, beginning in _PARTS.items() if re.match(beginning, name))
 
 
-def freeze(model: RS2Sam2Model, parts: Parts, *, boundary_loss: bool, presence_loss: bool, edges_loss: bool) -> None:
+def freeze(model: RS2Sam2Model, parts: Parts, loss: LossOptions) -> None:
     """Freeze what the recipe says, and every parameter that can then receive no gradient: no optimizer carries it."""
     for name, parameter in model.named_parameters():
         if not options_of(name, parts).train:
             parameter.requires_grad_(False)
-    freeze_idle(model, boundary_loss=boundary_loss, presence_loss=presence_loss, edges_loss=edges_loss)
+    freeze_idle(model, loss)
 
 
 def options_of(name: str, parts: Parts) -> PartOptions:
@@ -52,10 +53,8 @@ def options_of(name: str, parts: Parts) -> PartOptions:
     return options
 
 
-def freeze_idle(
-    model: RS2Sam2Model, *, boundary_loss: bool, presence_loss: bool = True, edges_loss: bool = True
-) -> None:
-    """Freeze every parameter that cannot receive a gradient."""
+def freeze_idle(model: RS2Sam2Model, loss: LossOptions) -> None:
+    """Freeze every parameter that can receive no gradient with these weights of the loss terms."""
     last = len(model.trunk.blocks) - 1
     last_text = re.compile(rf"trunk\.blocks\.{last}\.fusion\.(text_from_image|text_up)\.")
     # What the union encoder's last layer makes of the text matters only if something reads it.
@@ -67,7 +66,7 @@ def freeze_idle(
     reads_text = (
         model.encoder_fusion is not None
         or model.config.block_fusion in ("uni", "bi")
-        or (model.boundary_scalar is not None and boundary_loss)
+        or (model.boundary_scalar is not None and loss.boundary)
     )
     unused_prompt = "mask_embed" if model.mask_prompt is None else "no_mask_embed"
     for name, parameter in model.named_parameters():
@@ -75,9 +74,11 @@ def freeze_idle(
             _IDLE.match(name)
             or last_text.match(name)
             or name.startswith(f"prompt_encoder.{unused_prompt}.")
-            or (name.startswith("boundary_scalar.") and not boundary_loss)
-            or (name.startswith("candidates.edge_head.") and not edges_loss)
-            or (name.startswith("mask_decoder.pred_obj_score_head.") and not presence_loss)
+            or (name.startswith("boundary_scalar.") and not loss.boundary)
+            or (name.startswith("candidates.edge_head.") and not loss.edges)
+            or (name.startswith("mask_decoder.pred_obj_score_head.") and not loss.presence)
+            or (name.startswith("selector.objectness.") and not loss.objects)
+            or (name.startswith("selector.") and not loss.selection)
             or (unread_text.match(name) and not reads_text)
         ):
             parameter.requires_grad_(False)

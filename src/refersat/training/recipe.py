@@ -126,6 +126,7 @@ class Parts(_Section):
     projections: PartOptions = Field(PartOptions(), description="of text and class token, and the boundary scalar")
     mask_prompt: PartOptions = PartOptions()
     candidates: PartOptions = Field(PartOptions(), description="what finds all objects of the named kind")
+    selection: PartOptions = Field(PartOptions(), description="what tells which of them the phrase means")
     trunk: PartOptions = Field(PartOptions(), description="Hiera, without what was added to its blocks")
     neck: PartOptions = PartOptions()
     fusion: PartOptions = Field(PartOptions(), description="of text and image, in the trunk's blocks and behind it")
@@ -159,6 +160,8 @@ class LossOptions(_Section):
         0.0, ge=0, description="their overlap: `candidates` alone would rather have them too large than too small"
     )
     edges: float = Field(0.1, ge=0, description="the boxes of objects, by the candidate finder; outlines only")
+    objects: float = Field(1.0, ge=0, description="what shows an object of any kind, by the selector; outlines only")
+    selection: float = Field(1.0, ge=0, description="which of the objects the phrase means, by the selector")
 
 
 class Stage(Span):
@@ -167,6 +170,11 @@ class Stage(Span):
     image_size: int = Field(gt=0, multiple_of=32)
     batch_size: int = Field(gt=0, description="views of one step over all processes")
     loss: LossOptions | None = Field(None, description="instead of the recipe's")
+    only: Literal["selection"] | None = Field(
+        None,
+        description="train this part alone, with a rate that rises and falls anew: many phrases about each view cost "
+        "little then; outlines only",
+    )
     phrases_per_view: int = Field(1, ge=0, description="0: only what the views show is learned; outlines only")
 
 
@@ -234,6 +242,8 @@ class Recipe(_Section):
         if isinstance(self.data, SampleData):
             if any(stage.phrases_per_view != 1 for stage in self.stages):
                 raise ValueError("stages: phrases_per_view is for data.annotations: a sample has one phrase")
+            if any(stage.only for stage in self.stages):
+                raise ValueError("stages: only is for data.annotations: it needs many phrases about each view")
             if self.data.holdout and self.data.validation is not None:
                 raise ValueError("data: give either holdout or validation")
         elif any(span.epochs is not None for span in self._spans()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 
 from refersat.training.recipe import OptimizerOptions, Recipe, Span, Stage
 
@@ -73,14 +74,28 @@ class Schedule:
         return views
 
     def rate(self, step: int) -> float:
-        """Learning rate of a step (from 0): linear warm-up, constant, linear down to nothing; less in the drop."""
+        """Learning rate of a step (from 0): linear warm-up, constant, linear down to nothing; less in the drop.
+
+        Stages that train one part alone rise and fall by themselves.
+        """
         options, steps = self.optimizer, self.steps
-        rising = (step + 1) / max(1, options.warm_up)
-        falling = (steps - step) / max(1.0, options.cool_down * steps)
+        course = self._course(step)
+        rising = (step - course.start + 1) / max(1, options.warm_up)
+        falling = (course.stop - step) / max(1.0, options.cool_down * len(course))
         rate = options.learning_rate * min(1.0, rising, falling)
         if options.drop is not None and step >= steps - self.dropped:
             return rate * options.drop.factor
         return rate
+
+    def _course(self, step: int) -> range:
+        """The steps around this one (from 0) in which the same is trained."""
+        start = 0
+        for _, stages in groupby(self.stages, key=lambda stage: stage.only):
+            course = range(start, start + sum(stage.steps or 0 for stage in stages))
+            if step in course:
+                return course
+            start = course.stop
+        return range(start, step + 1)
 
     def validates_after(self, done: int) -> bool:
         """Whether the model is measured when this many steps are done."""

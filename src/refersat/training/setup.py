@@ -25,7 +25,7 @@ from refersat.training.schedule import Schedule
 from refersat.training.stream import Sampler
 from refersat.training.validation import spread_evenly
 
-OUTLINE_TERMS = frozenset({"categories", "named", "candidates", "candidate_dice", "edges"})
+OUTLINE_TERMS = frozenset({"categories", "named", "candidates", "candidate_dice", "edges", "objects"})
 """Loss terms for which objects must be outlined."""
 
 

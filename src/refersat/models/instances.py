@@ -1,0 +1,127 @@
+"""Single objects, whatever their kind, from what is said of every cell: peaks, their boxes, and which cells are whose.
+
+Sources: centre-ness (FCOS, Tian et al., ICCV 2019, equation 3); greedy suppression of boxes that overlap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from refersat.models.hiera import per_phrase
+
+PEAKS = 256
+"""Best local maxima of an image that are looked at."""
+
+SAME_OBJECT = 0.4
+"""Two peaks whose boxes overlap by more (IoU) are of one object."""
+
+LEAST_SCORE = 0.15
+
+LEAST_LIKENESS = 0.1
+"""IoU of a cell's own box with an instance's, below which the cell is nobody's."""
+
+ALMOST_NOTHING = 1e-6
+
+
+@dataclass(frozen=True)
+class Instances:
+    """Up to K objects in each of N images, the most certain first.
+
+    Attributes:
+        boxes: (N, K, 4) x0, y0, x1, y1 as shares of the image's sides.
+        scores: (N, K) from 0 to 1; 0 where an image has fewer than K.
+        cells: (N, K) int64, the cell of each peak in the flattened grid.
+        owners: (N, h, w) int64, the instance that each cell belongs to, K for none.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    cells: Tensor
+    owners: Tensor
+
+    @property
+    def count(self) -> int:
+        """K."""
+        return self.scores.shape[1]
+
+    def spread(self, values: Tensor, nobody: float) -> Tensor:
+        """Values (B, K) of the instances, B/N rows for each image -> (B, 1, h, w) of their cells, else `nobody`."""
+        owners = per_phrase(self.owners, len(values))
+        padded = F.pad(values, (0, 1), value=nobody)
+        return padded.gather(1, owners.flatten(1)).view(len(values), 1, *owners.shape[1:])
+
+    def share(self, cells: Tensor) -> Tensor:
+        """Cells (B, 1, h, w), B/N rows for each image -> their mean over each instance's own (B, K), 0 if none."""
+        owners = per_phrase(self.owners, len(cells)).flatten(1)
+        sums = cells.new_zeros(len(cells), self.count + 1)
+        counts = sums.scatter_add(1, owners, torch.ones_like(owners, dtype=cells.dtype))
+        return (sums.scatter_add(1, owners, cells.flatten(1)) / counts.clamp(min=1))[:, :-1]
+
+
+@torch.no_grad()
+def find_instances(probability: Tensor, edges: Tensor, *, count: int) -> Instances:
+    """Find up to `count` objects.
+
+    Args:
+        probability: (N, 1, h, w) that a cell shows an object.
+        edges: (N, 4, h, w) cells from each cell's centre to the edges of its object; see `candidates.Survey`.
+        count: K, how many at most.
+    """
+    height, width = probability.shape[-2:]
+    scores = (probability.float() * _centredness(edges)).clamp(min=0)
+    scores = scores * (scores == F.max_pool2d(scores, 3, stride=1, padding=1))
+    scores, peaks = scores.flatten(1).topk(min(PEAKS, height * width))
+    every_box = corners(edges).flatten(2).transpose(1, 2)
+    boxes = every_box.gather(1, peaks[..., None].expand(-1, -1, 4))
+    alike = overlaps(boxes, boxes)
+    alive = torch.where(scores > LEAST_SCORE, scores, 0.0)
+    kept = []
+    for _ in range(count):
+        best = alive.argmax(1, keepdim=True)
+        kept.append(torch.where(alive.gather(1, best) > 0, best, -1))
+        near = alike.gather(1, best[..., None].expand(-1, -1, alike.shape[-1]))[:, 0] > SAME_OBJECT
+        alive = alive.masked_fill(near.scatter(1, best, True), 0.0)
+    chosen = torch.cat(kept, dim=1)
+    there, chosen = chosen >= 0, chosen.clamp(min=0)
+    found = boxes.gather(1, chosen[..., None].expand(-1, -1, 4)) * there[..., None]
+    likeness, owners = overlaps(every_box, found).max(-1)
+    owners = torch.where(likeness > LEAST_LIKENESS, owners, count)
+    return Instances(
+        boxes=found,
+        scores=scores.gather(1, chosen) * there,
+        cells=peaks.gather(1, chosen),
+        owners=owners.view(-1, height, width),
+    )
+
+
+def corners(edges: Tensor) -> Tensor:
+    """Distances (N, 4, h, w) -> x0, y0, x1, y1 (N, 4, h, w) as shares of the image's sides."""
+    height, width = edges.shape[-2:]
+    left, top, right, bottom = edges.float().unbind(1)
+    x = torch.arange(width, device=edges.device) + 0.5
+    y = torch.arange(height, device=edges.device)[:, None] + 0.5
+    return torch.stack([(x - left) / width, (y - top) / height, (x + right) / width, (y + bottom) / height], dim=1)
+
+
+def overlaps(some: Tensor, others: Tensor) -> Tensor:
+    """IoU of boxes (N, P, 4) with boxes (N, Q, 4) of the same image: (N, P, Q)."""
+    some, others = some[:, :, None], others[:, None]
+    low, high = torch.maximum(some[..., :2], others[..., :2]), torch.minimum(some[..., 2:], others[..., 2:])
+    shared = (high - low).clamp(min=0).prod(-1)
+    return shared / (_area(some) + _area(others) - shared).clamp(min=ALMOST_NOTHING)
+
+
+def _area(boxes: Tensor) -> Tensor:
+    return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1)
+
+
+def _centredness(edges: Tensor) -> Tensor:
+    """(N, 4, h, w) -> (N, 1, h, w), 1 in the middle of the box that a cell tells and 0 at its edge."""
+    left, top, right, bottom = edges.float().clamp(min=ALMOST_NOTHING).unbind(1)
+    across = torch.minimum(left, right) / torch.maximum(left, right)
+    down = torch.minimum(top, bottom) / torch.maximum(top, bottom)
+    return (across * down).sqrt()[:, None]

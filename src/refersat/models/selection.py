@@ -1,0 +1,202 @@
+"""Which of the objects in an image a phrase means, from where they are, how large, and what kind.
+
+Not part of RS2-SAM 2. "The second airplane from the left" is said of a layout, not of pixels: what tells objects apart
+is learned here from boxes and features alone, from many more phrases than a mask decoder could be shown in the same
+time. Sources: geometry between objects as a bias of attention (Hu et al., "Relation networks for object detection",
+CVPR 2018, section 3.2); the rest is a plain transformer with norms first.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from refersat.models.candidates import Survey
+from refersat.models.hiera import per_phrase
+from refersat.models.instances import Instances, find_instances
+
+INSTANCES = 64
+"""Objects of an image that are told apart."""
+
+WIDTH = 80
+HEADS = 4
+WORD_LAYERS = 2
+LAYERS = 3
+FREQUENCIES = 4
+GEOMETRY = 7 + 4 * FREQUENCIES
+PAIR = 6
+PAIR_WIDTH = 16
+SMALLEST = 1e-3
+"""Share of the image's side; keeps logarithms of empty boxes finite."""
+
+INSIDE = 0.25
+"""An instance lies in a target if more of it does. Cells just outside count as its own, of small objects most of them."""
+
+NOT_MEANT = -20.0
+"""Logit of what is no object."""
+
+FIRST_BIAS = -2.0
+"""Most objects are not meant."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What B phrases mean in N images, B/N phrases in a row about each.
+
+    Attributes:
+        objectness: (N, 1, S/4, S/4) logits that a cell shows an object of any kind.
+        instances: of the images.
+        logits: (B, K) that the phrase means an instance; very low where there is none.
+    """
+
+    objectness: Tensor
+    instances: Instances
+    logits: Tensor
+
+    @torch.no_grad()
+    def meant(self, target: Tensor) -> Tensor:
+        """Which instances (B, K) lie mostly in the targets (B, 1, S, S), 0 or 1, at any resolution down to S/4."""
+        objects = per_phrase(self.objectness.sigmoid(), len(target))
+        inside = F.adaptive_avg_pool2d(target, (objects.shape[-2], objects.shape[-1]))
+        own = self.instances.share(objects)
+        return self.instances.share(inside * objects) > INSIDE * own.clamp(min=SMALLEST)
+
+    def cells(self) -> Tensor:
+        """Logits (B, 1, S/4, S/4) that the object which a cell belongs to is meant."""
+        return self.instances.spread(self.logits, NOT_MEANT)
+
+
+class InstanceSelector(nn.Module):
+    """Finds the objects of an image and tells which of them a phrase means.
+
+    Args:
+        feature_width: of the survey's features.
+        vocabulary: rows of the word table.
+        longest: tokens of the longest phrase.
+    """
+
+    def __init__(self, feature_width: int, *, vocabulary: int, longest: int) -> None:
+        super().__init__()
+        self.feature_norm = nn.LayerNorm(feature_width)
+        self.objectness = nn.Linear(feature_width, 1)
+        self.words = nn.Embedding(vocabulary, WIDTH)
+        self.word_positions = nn.Embedding(longest, WIDTH)
+        self.word_layers = nn.ModuleList(_Layer(listens=False) for _ in range(WORD_LAYERS))
+        self.word_norm = nn.LayerNorm(WIDTH)
+        self.describe = nn.Sequential(nn.Linear(feature_width + GEOMETRY, WIDTH), nn.GELU(), nn.Linear(WIDTH, WIDTH))
+        self.pair = nn.Sequential(nn.Linear(PAIR, PAIR_WIDTH), nn.GELU(), nn.Linear(PAIR_WIDTH, LAYERS * HEADS))
+        self.layers = nn.ModuleList(_Layer(listens=True) for _ in range(LAYERS))
+        self.norm = nn.LayerNorm(WIDTH)
+        self.meant = nn.Linear(WIDTH, 1)
+
+    def forward(self, survey: Survey, input_ids: Tensor, attention_mask: Tensor) -> Selection:
+        """Tell which objects phrases mean.
+
+        Args:
+            survey: of N images.
+            input_ids: (B, L), B/N phrases in a row about each image.
+            attention_mask: (B, L) bool, True = real token.
+        """
+        # What objects look like is learned elsewhere, from all of them. Places need more digits than bfloat16 has.
+        seen = survey.features.detach().permute(0, 2, 3, 1).to(self.meant.weight.dtype)
+        with nullcontext() if seen.is_meta else torch.autocast(seen.device.type, enabled=False):
+            features = self.feature_norm(seen)
+            objectness = self.objectness(features).permute(0, 3, 1, 2).float()
+            instances = find_instances(objectness.sigmoid(), survey.edges, count=INSTANCES)
+            logits = self._choose(features.flatten(1, 2), instances, input_ids, attention_mask)
+        return Selection(objectness=objectness, instances=instances, logits=logits)
+
+    def _choose(self, features: Tensor, instances: Instances, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        phrases = len(input_ids)
+        shown = features.gather(1, instances.cells[..., None].expand(-1, -1, features.shape[-1]))
+        missing = instances.scores == 0
+        described = self.describe(torch.cat([shown, _geometry(instances).to(shown.dtype)], dim=-1))
+        bias = self.pair(_pairs(instances, shown).to(shown.dtype)).permute(0, 3, 1, 2)
+        # An image without objects: attention to nothing is not a number, so its empty slots attend to each other.
+        hidden = missing & ~missing.all(1, keepdim=True)
+        bias = bias.float().masked_fill(hidden[:, None, None, :], float("-inf")).to(shown.dtype)
+        biases = per_phrase(bias, phrases).chunk(LAYERS, dim=1)
+
+        positions = torch.arange(input_ids.shape[1], device=input_ids.device)
+        text = self.words(input_ids) + self.word_positions(positions)
+        silent = torch.zeros_like(attention_mask, dtype=text.dtype).masked_fill(~attention_mask, float("-inf"))
+        silent = silent[:, None, None, :]
+        for layer in self.word_layers:
+            text = layer(text, silent)
+        text = self.word_norm(text)
+        objects = per_phrase(described, phrases)
+        for layer, among in zip(self.layers, biases, strict=True):
+            objects = layer(objects, among, text, silent)
+        logits = self.meant(self.norm(objects)).squeeze(-1).float()
+        return cast(Tensor, logits.masked_fill(per_phrase(missing, phrases), NOT_MEANT))
+
+
+class _Layer(nn.Module):
+    """Self-attention, attention to a phrase if it `listens`, and a feed-forward network; norms first."""
+
+    def __init__(self, *, listens: bool) -> None:
+        super().__init__()
+        self.own_norm = nn.LayerNorm(WIDTH)
+        self.own = _Attention()
+        self.phrase_norm = nn.LayerNorm(WIDTH) if listens else None
+        self.phrase = _Attention() if listens else None
+        self.feed_forward = nn.Sequential(
+            nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 3 * WIDTH), nn.GELU(), nn.Linear(3 * WIDTH, WIDTH)
+        )
+
+    def forward(
+        self, tokens: Tensor, bias: Tensor, text: Tensor | None = None, text_bias: Tensor | None = None
+    ) -> Tensor:
+        """Tokens (B, K, C), bias of their attention (B, heads or 1, K or 1, K), text (B, L, C) -> (B, K, C)."""
+        normed = self.own_norm(tokens)
+        tokens = tokens + self.own(normed, normed, bias)
+        if self.phrase is not None and self.phrase_norm is not None:
+            assert text is not None and text_bias is not None
+            tokens = tokens + self.phrase(self.phrase_norm(tokens), text, text_bias)
+        return cast(Tensor, tokens + self.feed_forward(tokens))
+
+
+class _Attention(nn.Module):
+    """Multi-head attention with a bias for every pair."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query = nn.Linear(WIDTH, WIDTH)
+        self.key_value = nn.Linear(WIDTH, 2 * WIDTH)
+        self.output = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, tokens: Tensor, source: Tensor, bias: Tensor) -> Tensor:
+        """Tokens (B, K, C), source (B, L, C), bias broadcast to (B, heads, K, L) -> (B, K, C)."""
+        query = self.query(tokens).unflatten(-1, (HEADS, -1)).transpose(1, 2)
+        key, value = (
+            part.unflatten(-1, (HEADS, -1)).transpose(1, 2) for part in self.key_value(source).chunk(2, dim=-1)
+        )
+        weights = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5 + bias
+        mixed = weights.softmax(-1) @ value
+        return cast(Tensor, self.output(mixed.transpose(1, 2).flatten(2)))
+
+
+def _geometry(instances: Instances) -> Tensor:
+    """(N, K, GEOMETRY): centre, size, their logarithms, waves of the centre, score."""
+    low, high = instances.boxes.chunk(2, dim=-1)
+    centre, size = (low + high) / 2, (high - low).clamp(min=SMALLEST)
+    octaves = torch.pi * 2 ** torch.arange(FREQUENCIES, device=centre.device)
+    phases = (centre[..., None] * octaves).flatten(-2)
+    return torch.cat([centre, size, size.log(), instances.scores[..., None], phases.sin(), phases.cos()], dim=-1)
+
+
+def _pairs(instances: Instances, features: Tensor) -> Tensor:
+    """(N, K, K, PAIR): where and how large the second of each two is as seen from the first, and how alike they are."""
+    low, high = instances.boxes.chunk(2, dim=-1)
+    centre, size = (low + high) / 2, (high - low).clamp(min=SMALLEST)
+    apart = centre[:, None] - centre[:, :, None]
+    area = size.log().sum(-1)
+    larger = (area[:, None] - area[:, :, None])[..., None]
+    unit = F.normalize(features.float(), dim=-1)
+    alike = (unit @ unit.transpose(1, 2))[..., None]
+    return torch.cat([apart, apart.abs(), larger, alike], dim=-1)

@@ -1,0 +1,114 @@
+"""The selector: phrases choose among objects by where they are."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from refersat.models.candidates import Survey
+from refersat.models.selection import NOT_MEANT, InstanceSelector, Selection
+
+SIDE, WIDTH, VOCABULARY = 24, 8, 12
+BEGIN, END, LEFT, RIGHT, ALL = 0, 2, 5, 6, 7
+
+
+@pytest.fixture
+def selector() -> InstanceSelector:
+    torch.manual_seed(0)
+    selector = InstanceSelector(WIDTH, vocabulary=VOCABULARY, longest=8)
+    # It says "object" where the first feature is high.
+    with torch.no_grad():
+        selector.objectness.weight.zero_()
+        selector.objectness.weight[0, 0] = 4.0
+        selector.objectness.bias.fill_(-2.0)
+    return selector
+
+
+def survey_of(places: list[list[tuple[int, int]]]) -> Survey:
+    """Images with objects of 4 x 4 cells at these corners."""
+    features = torch.zeros(len(places), WIDTH, SIDE, SIDE)
+    features[:, 1] = 1.0
+    edges = torch.ones(len(places), 4, SIDE, SIDE)
+    grid = torch.arange(4) + 0.5
+    y, x = torch.meshgrid(grid, grid, indexing="ij")
+    for number, corners in enumerate(places):
+        for x0, y0 in corners:
+            features[number, 0, y0 : y0 + 4, x0 : x0 + 4] = 3.0
+            edges[number, :, y0 : y0 + 4, x0 : x0 + 4] = torch.stack([x, y, 4 - x, 4 - y])
+    return Survey(features, edges)
+
+
+def phrases(*words: int) -> tuple[Tensor, Tensor]:
+    ids = torch.tensor([[BEGIN, word, END] for word in words])
+    return ids, torch.ones_like(ids, dtype=torch.bool)
+
+
+def test_it_learns_to_choose_by_place(selector: InstanceSelector) -> None:
+    generator = torch.Generator().manual_seed(0)
+    optimizer = torch.optim.AdamW(selector.parameters(), lr=3e-3)
+
+    def a_batch() -> tuple[Selection, Tensor]:
+        columns = torch.stack([torch.randperm(5, generator=generator)[:2] for _ in range(8)]) * 5
+        rows = torch.randint(0, SIDE - 4, (8, 2), generator=generator)
+        places = [list(zip(xs, ys, strict=True)) for xs, ys in zip(columns.tolist(), rows.tolist(), strict=True)]
+        selection = selector(survey_of(places), *phrases(*[LEFT, RIGHT, ALL] * 8))
+        targets = torch.zeros(24, 1, SIDE, SIDE)
+        for image, corners in enumerate(places):
+            ordered = sorted(corners)
+            for phrase, meant in enumerate((ordered[:1], ordered[1:], ordered)):
+                for x0, y0 in meant:
+                    targets[3 * image + phrase, 0, y0 : y0 + 4, x0 : x0 + 4] = 1.0
+        return selection, selection.meant(targets)
+
+    for _ in range(150):
+        selection, meant = a_batch()
+        optimizer.zero_grad()
+        F.binary_cross_entropy_with_logits(selection.logits, meant.float(), reduction="none").sum(1).mean().backward()
+        optimizer.step()
+    with torch.no_grad():
+        selection, meant = a_batch()
+    assert meant.sum(1).tolist() == [1, 1, 2] * 8
+    right = ((selection.logits > 0) == meant).all(1).float().mean().item()
+    assert right > 0.9, right
+
+
+@torch.no_grad()
+def test_an_answer_depends_neither_on_padding_nor_on_other_phrases_nor_images(selector: InstanceSelector) -> None:
+    places = [[(0, 0), (10, 10)], [(3, 8)], []]
+    ids, mask = phrases(LEFT, RIGHT, ALL, LEFT, ALL, RIGHT)
+    padded = F.pad(ids, (0, 3), value=3), F.pad(mask, (0, 3), value=False)
+    together = selector(survey_of(places), *padded)
+    for image in range(3):
+        for phrase in (2 * image, 2 * image + 1):
+            alone = selector(survey_of([places[image]]), ids[[phrase]], mask[[phrase]])
+            torch.testing.assert_close(together.logits[[phrase]], alone.logits, atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_without_an_object_nothing_is_meant(selector: InstanceSelector) -> None:
+    selection = selector(survey_of([[]]), *phrases(LEFT))
+    assert (selection.logits == NOT_MEANT).all()
+    assert (selection.cells() == NOT_MEANT).all()
+
+
+def test_choosing_does_not_teach_what_objects_look_like(selector: InstanceSelector) -> None:
+    survey = survey_of([[(0, 0), (10, 10)]])
+    survey.features.requires_grad_()
+    selection = selector(survey, *phrases(LEFT))
+    (selection.logits.sum() + selection.objectness.sum()).backward()
+    assert survey.features.grad is None
+    silent = [name for name, parameter in selector.named_parameters() if parameter.grad is None]
+    assert not silent
+
+
+@torch.no_grad()
+def test_meant_is_what_lies_mostly_in_the_target_at_any_resolution(selector: InstanceSelector) -> None:
+    selection = selector(survey_of([[(0, 0), (10, 10)]]), *phrases(LEFT, RIGHT))
+    targets = torch.zeros(2, 1, 4 * SIDE, 4 * SIDE)
+    targets[0, 0, 0:16, 0:12] = 1.0  # three quarters of the first object
+    targets[1, 0, 40:56, 40:46] = 1.0  # three eighths of the second
+    meant = selection.meant(targets)
+    assert meant.sum(1).tolist() == [1, 0]
+    assert torch.equal(meant, selection.meant(F.avg_pool2d(targets, 4)))
