@@ -52,7 +52,7 @@ def dry_run(recipe: Recipe, *, processes: int = 1) -> list[str]:
     """
     setup = set_up(recipe)
     with torch.device("meta"):
-        trainee = setup.task.trainee(empty_model(setup.start.config), setup.categories, setup.loss)
+        trainee = setup.task.trainee(empty_model(setup.start.config), setup)
     if recipe.optimizer.activation_checkpointing:
         checkpoint_activations(trainee.model)
     setup.task.freeze(trainee.model, recipe.parts, setup.loss)

@@ -187,7 +187,7 @@ def _trainee(setup: Setup, devices: Devices, vocabulary: int) -> AnyTrainee:
     if recipe.optimizer.activation_checkpointing:
         checkpoint_activations(model)
     setup.task.freeze(model, recipe.parts, setup.loss)
-    return setup.task.trainee(model, setup.categories, setup.loss).to(devices.device)
+    return setup.task.trainee(model, setup).to(devices.device)
 
 
 def _learn(

@@ -167,9 +167,17 @@ class LossOptions(_Section):
         0.0, ge=0, description="their overlap: `candidates` alone would rather have them too large than too small"
     )
     edges: float = Field(0.1, ge=0, description="the boxes of objects, by the candidate finder; outlines only")
-    focal: float = Field(2.0, ge=0, description="a grounder's scores; this and the next two also choose its queries")
-    box: float = Field(5.0, ge=0, description="L1 distance of a grounder's boxes")
-    giou: float = Field(2.0, ge=0, description="generalised IoU of a grounder's boxes")
+
+
+class BoxLossOptions(_Section):
+    """A grounder's losses after every decoder layer, and the same costs where boxes are matched with targets.
+
+    Beside them a grounder knows `categories` and `named` of `loss`.
+    """
+
+    focal: float = Field(2.0, ge=0, description="of the scores; where the phrase names nothing, all are to be low")
+    box: float = Field(5.0, ge=0, description="L1 distance of the boxes")
+    giou: float = Field(2.0, ge=0, description="generalised IoU of the boxes")
 
 
 class Stage(Span):
@@ -227,6 +235,7 @@ class Recipe(_Section):
     data: DataOptions
     augment: AugmentOptions = AugmentOptions()
     loss: LossOptions = LossOptions()
+    box_loss: BoxLossOptions = Field(BoxLossOptions(), description="weights of a grounder's loss terms")
     parts: Parts = Parts()
     stages: list[Stage] = Field(min_length=1)
     optimizer: OptimizerOptions = OptimizerOptions()

@@ -19,6 +19,7 @@ from refersat.training.objective import Trainee
 from refersat.training.parts import freeze
 from refersat.training.pictures import pictures_of
 from refersat.training.recipe import LossOptions, Parts, Recipe, Stage
+from refersat.training.setup import Setup
 from refersat.training.validation import segmenter_of, validate
 
 TYPICAL_LENGTH = 16
@@ -38,9 +39,9 @@ class Segmentation:
         """See `Task.model`."""
         return RS2Sam2Model(config)
 
-    def trainee(self, model: RS2Sam2Model, categories: int | None, weights: LossOptions) -> Trainee:
+    def trainee(self, model: RS2Sam2Model, setup: Setup) -> Trainee:
         """See `Task.trainee`."""
-        return Trainee(model, categories, weights)
+        return Trainee(model, setup.categories, setup.loss)
 
     def freeze(self, model: RS2Sam2Model, parts: Parts, loss: LossOptions) -> None:
         """See `Task.freeze`."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from refersat.training.initialise import Start
     from refersat.training.journal import Picture
     from refersat.training.recipe import LossOptions, Parts, Recipe, Stage
+    from refersat.training.setup import Setup
     from refersat.training.trainee import AnyTrainee
 
 
@@ -31,8 +32,8 @@ class Task(Protocol):
     def model(self, config: Any) -> PreTrainedModel:
         """A fresh model."""
 
-    def trainee(self, model: Any, categories: int | None, weights: LossOptions) -> AnyTrainee:
-        """The model with its losses; `categories` of outlined objects, None where there are no outlines."""
+    def trainee(self, model: Any, setup: Setup) -> AnyTrainee:
+        """The model with its losses."""
 
     def freeze(self, model: Any, parts: Parts, loss: LossOptions) -> None:
         """Freeze what the recipe says, and every parameter that can then receive no gradient."""

@@ -55,7 +55,8 @@ def test_boxes_without_area_have_nothing_in_common_and_a_finite_gradient() -> No
     for value in overlaps(point, torch.tensor([0.5, 0.5, 0.5, 0.5])):
         assert value.item() == 0
         value.backward(retain_graph=True)
-    assert point.grad is not None and torch.isfinite(point.grad).all()
+    assert point.grad is not None
+    assert torch.isfinite(point.grad).all()
 
 
 @given(box)

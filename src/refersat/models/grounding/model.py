@@ -1,8 +1,7 @@
 """The language-query grounder: the assembly. `GroundingModel.forward` reads like the paper's figure of stage 1.
 
 Source: Li et al., "Semantic Localization Guiding Segment Anything Model" (PSLG-SAM, arXiv 2506.10503), whose first
-stage is LQVG (Lan et al., "Language query-based transformer", TGRS 2024). No code was published; docs/explanation
-tells what the papers leave open.
+stage is LQVG (Lan et al., TGRS 2024). No code was published; docs/explanation/grounding.md tells what is left open.
 """
 
 from __future__ import annotations

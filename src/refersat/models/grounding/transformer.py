@@ -44,7 +44,8 @@ class DeformableTransformer(nn.Module):
 
         Args:
             levels: of B views.
-            queries, positions: (B, Q, C).
+            queries: (B, Q, C).
+            positions: (B, Q, C), where each looks first.
 
         Returns:
             After each of D decoder layers score logits (D, B, Q) and boxes (D, B, Q, 4), centre and size in shares of

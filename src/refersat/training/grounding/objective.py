@@ -29,16 +29,20 @@ class GroundingTrainee(AnyTrainee):
     Args:
         model: what is trained.
         categories: of the outlined objects; None where there are no outlines.
-        weights: of the loss terms.
+        weights: of `categories` and `named`, which help where images are few.
+        box_weights: of the papers' losses, and of the matching.
     """
 
     shards = (DeformableDetrEncoderLayer, DeformableDetrDecoderLayer, RobertaLayer)
     model: GroundingModel
 
-    def __init__(self, model: GroundingModel, categories: int | None, weights: LossOptions) -> None:
+    def __init__(
+        self, model: GroundingModel, categories: int | None, weights: LossOptions, box_weights: Weights
+    ) -> None:
         super().__init__()
         self.model = model
         self.weights = weights
+        self.box_weights = box_weights
         self.category_head: CategoryHead | None = None
         self.named_head: nn.Linear | None = None
         if categories is not None and weights.categories:
@@ -66,20 +70,23 @@ class GroundingTrainee(AnyTrainee):
             if self.named_head is not None and batch.named is not None:
                 losses = F.cross_entropy(self.named_head(output.sentence).float(), batch.named, reduction="sum")
                 terms["named"] = losses / totals.phrases
-        total = torch.stack([getattr(self.weights, name) * term for name, term in terms.items()]).sum()
+        total = torch.stack([self._weight(name) * term for name, term in terms.items()]).sum()
         return (
             total,
             {name: term.detach() for name, term in terms.items()},
             {name: term.detach() for name, term in own.items()},
         )
 
+    def _weight(self, name: str) -> float:
+        weight: float = getattr(self.box_weights if name in TERMS else self.weights, name)
+        return weight
+
     def _own_terms(self, output: GroundingOutput, batch: GroundingBatch) -> dict[str, Tensor]:
         """The three losses of each phrase (B,), added up over the decoder's layers, each with a matching of its own."""
         assert output.query_logits is not None and output.query_boxes is not None
         targets, there = batch.boxes[:, None], batch.present[:, None] > 0
-        weights = Weights(self.weights.focal, self.weights.box, self.weights.giou)
         layers = []
         for logits, boxes in zip(output.query_logits, output.query_boxes, strict=True):
-            chosen = match(logits, boxes, targets, there, weights)
+            chosen = match(logits, boxes, targets, there, self.box_weights)
             layers.append(torch.stack(grounding_losses(logits, boxes, targets, there, chosen)))
         return dict(zip(TERMS, torch.stack(layers).sum(0), strict=True))

@@ -10,6 +10,7 @@ import torch
 
 from refersat.data.samples import Sample
 from refersat.models.grounding.language_query import read_tokenizer
+from refersat.models.grounding.losses import Weights
 from refersat.models.grounding.model import GroundingConfig, GroundingModel
 from refersat.text.phrases import Tokenizer
 from refersat.training.batch import View
@@ -23,6 +24,7 @@ from refersat.training.journal import Picture
 from refersat.training.parts import options_of
 from refersat.training.recipe import LossOptions, Parts, Recipe, Stage
 from refersat.training.segmentation import TYPICAL_LENGTH
+from refersat.training.setup import Setup
 
 
 class Grounding:
@@ -38,9 +40,9 @@ class Grounding:
         """See `Task.model`."""
         return GroundingModel(config)
 
-    def trainee(self, model: GroundingModel, categories: int | None, weights: LossOptions) -> GroundingTrainee:
+    def trainee(self, model: GroundingModel, setup: Setup) -> GroundingTrainee:
         """See `Task.trainee`."""
-        return GroundingTrainee(model, categories, weights)
+        return GroundingTrainee(model, setup.categories, setup.loss, Weights(**dict(setup.recipe.box_loss)))
 
     def freeze(self, model: GroundingModel, parts: Parts, loss: LossOptions) -> None:
         """See `Task.freeze`; every parameter of a grounder can receive a gradient."""
