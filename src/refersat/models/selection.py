@@ -35,7 +35,7 @@ SMALLEST = 1e-3
 """Share of the image's side; keeps logarithms of empty boxes finite."""
 
 INSIDE = 0.25
-"""An instance lies in a target if more of it does. Cells just outside count as its own, of small objects most of them."""
+"""An instance lies in a target if more of it does. Many of a small object's own cells lie just outside of it."""
 
 NOT_MEANT = -20.0
 """Logit of what is no object."""

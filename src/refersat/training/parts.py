@@ -39,6 +39,10 @@ _IDLE = re.compile(
 """Parts of SAM 2 that a phrase-driven single mask never reaches: they cannot receive a gradient."""
 
 
+_CHOOSES = re.compile(r"selector\.(?!objectness\.|feature_norm\.)")
+"""What of the selector tells objects apart; the rest finds them."""
+
+
 def part_of(name: str) -> str:
     """The part, a field of `Parts`, that a parameter of the model belongs to."""
     return next(part for part, beginning in _PARTS.items() if re.match(beginning, name))
@@ -83,7 +87,8 @@ def freeze_idle(model: RS2Sam2Model, loss: LossOptions) -> None:
             or (name.startswith("candidates.edge_head.") and not loss.edges)
             or (name.startswith("mask_decoder.pred_obj_score_head.") and not loss.presence)
             or (name.startswith("selector.objectness.") and not loss.objects)
-            or (name.startswith("selector.") and not loss.selection)
+            or (name.startswith("selector.feature_norm.") and not (loss.objects or loss.selection))
+            or (_CHOOSES.match(name) and not loss.selection)
             or (unread_text.match(name) and not reads_text)
         ):
             parameter.requires_grad_(False)

@@ -11,6 +11,7 @@ import numpy as np
 from refersat.data.coco import CocoFile, read_coco
 from refersat.data.samples import Sample
 from refersat.data.triplets import read_triplets
+from refersat.errors import UserError
 from refersat.models import store
 from refersat.text.corpus import corpus
 from refersat.text.phrases import Tokenizer
