@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from refersat.models.candidates import Survey
-from refersat.models.selection import NOT_MEANT, InstanceSelector, Selection
+from refersat.models.selection import NOT_MEANT, InstanceSelector, Selection, both
 from refersat.training.muon import Muon
 from refersat.training.parameters import parameter_groups
 
@@ -120,3 +124,10 @@ def test_meant_is_what_lies_mostly_in_the_target_at_any_resolution(selector: Ins
     meant = selection.meant(targets)
     assert meant.sum(1).tolist() == [1, 0]
     assert torch.equal(meant, selection.meant(F.avg_pool2d(targets, 4)))
+
+
+@given(st.floats(-30, 30), st.floats(-30, 30))
+def test_both_is_the_product_of_probabilities(one: float, other: float) -> None:
+    told = both(torch.tensor([one], dtype=torch.float64), torch.tensor([other], dtype=torch.float64)).item()
+    product = math.exp(-one) + math.exp(-other) + math.exp(-one - other)
+    assert told == pytest.approx(-math.log(product), rel=1e-6, abs=1e-6)

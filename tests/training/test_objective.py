@@ -65,8 +65,8 @@ class Answers(nn.Module):
         size = len(batch.present)
         one_hot = F.one_hot(batch.labels, CATEGORIES + 1).float()
         answers: dict[str, Any] = {
-            "logits": 20 * (2 * batch.target - 1),
-            "presence_logits": 20 * (2 * batch.present - 1),
+            "decoded_logits": 20 * (2 * batch.target - 1),
+            "object_score_logits": 20 * (2 * batch.present - 1),
             "text_weight": torch.zeros(size),
             "prompt_token": F.one_hot(batch.named, CATEGORIES + 1).float(),
             "pseudo_mask_logits": 20 * (2 * F.adaptive_max_pool2d(batch.target, 2) - 1),
@@ -137,10 +137,10 @@ def test_of_the_ground_no_box_is_asked() -> None:
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
-        ("cross_entropy", {"logits": torch.zeros(2, 1, SIDE, SIDE)}),
-        ("dice", {"logits": torch.zeros(2, 1, SIDE, SIDE)}),
-        ("boundary", {"logits": torch.zeros(2, 1, SIDE, SIDE)}),
-        ("presence", {"presence_logits": torch.zeros(2)}),
+        ("cross_entropy", {"decoded_logits": torch.zeros(2, 1, SIDE, SIDE)}),
+        ("dice", {"decoded_logits": torch.zeros(2, 1, SIDE, SIDE)}),
+        ("boundary", {"decoded_logits": torch.zeros(2, 1, SIDE, SIDE)}),
+        ("presence", {"object_score_logits": torch.zeros(2)}),
         ("pseudo_mask", {"pseudo_mask_logits": torch.zeros(2, 1, 2, 2)}),
         ("named", {"prompt_token": torch.zeros(2, CATEGORIES + 1)}),
         ("categories", {"image_maps": tuple(torch.zeros(2, side, side, 3) for side in (16, 8))}),
@@ -155,17 +155,17 @@ def test_where_nothing_is_to_be_found_overlap_and_edges_do_not_count() -> None:
     batch = make_batch([1.0, 0.0])
     logits = torch.randn(2, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
     other = torch.cat([logits[:1], -3 * logits[1:]])
-    first, second = terms_of(batch, logits=logits), terms_of(batch, logits=other)
+    first, second = terms_of(batch, decoded_logits=logits), terms_of(batch, decoded_logits=other)
     assert (first["dice"], first["boundary"]) == (second["dice"], second["boundary"])
     assert first["cross_entropy"] != second["cross_entropy"]
-    alone = terms_of(make_batch([1.0]), logits=logits[:1])
+    alone = terms_of(make_batch([1.0]), decoded_logits=logits[:1])
     assert first["dice"] == pytest.approx(alone["dice"])
     assert first["boundary"] == pytest.approx(alone["boundary"])
 
 
 def test_a_batch_without_any_target_is_finite() -> None:
     batch = make_batch([0.0, 0.0])
-    terms = terms_of(batch, logits=torch.randn(2, 1, SIDE, SIDE))
+    terms = terms_of(batch, decoded_logits=torch.randn(2, 1, SIDE, SIDE))
     assert (terms["dice"], terms["boundary"]) == (0, 0)
     assert all(torch.isfinite(torch.tensor(list(terms.values()))))
 

@@ -30,7 +30,7 @@ from refersat.models.configuration import RS2Sam2Config
 from refersat.models.fusion import Adapter, BlockFusion, EncoderFusion
 from refersat.models.hiera import FusedHiera, per_phrase
 from refersat.models.mask_prompt import MaskPromptGenerator, as_mask_prompt
-from refersat.models.selection import FIRST_BIAS, InstanceSelector, Selection
+from refersat.models.selection import FIRST_BIAS, InstanceSelector, Selection, both
 
 __all__ = ["RS2Sam2Config", "RS2Sam2Model", "RS2Sam2Output"]
 
@@ -45,10 +45,11 @@ class RS2Sam2Output(ModelOutput):
     Attributes:
         logits: (B, 1, S, S) decoder logits, up-sampled; foreground where > `config.mask_threshold`.
         low_res_logits: (B, 1, S/4, S/4).
+        decoded_logits: (B, 1, S, S) what the mask decoder draws by itself; `logits` where there is no selector.
         pseudo_mask: (B, 1, G, G) probabilities of the mask prompt generator, or None without one.
         pseudo_mask_logits: the same before the sigmoid.
         text_weight: (B,) the boundary loss's scalar, or None without one.
-        presence_logits: (B,) SAM 2's object score logit.
+        presence_logits: (B,) SAM 2's object score logit; with a selector its mean with that of the likeliest object.
         iou_scores: (B,) SAM 2's own estimate of the mask's IoU, 0..1.
         prompt_token: (B, hidden) the sparse prompt, what the union encoder made of image and phrase.
         features: neck outputs at strides 4, 8 and 16, (B, hidden, S/4, S/4) and so on; one per image, not per phrase,
@@ -57,11 +58,13 @@ class RS2Sam2Output(ModelOutput):
         image_maps: what the trunk made of the N images before it heard a phrase: (N, H, W, C) for each stage that ended
             there, then the state at that point.
         candidates: what looks like the named kind, or None without a candidate finder.
+        object_score_logits: (B,) SAM 2's object score logit.
         selection: which single objects are meant, or None without a selector.
     """
 
     logits: Tensor | None = None
     low_res_logits: Tensor | None = None
+    decoded_logits: Tensor | None = None
     pseudo_mask: Tensor | None = None
     pseudo_mask_logits: Tensor | None = None
     text_weight: Tensor | None = None
@@ -72,6 +75,7 @@ class RS2Sam2Output(ModelOutput):
     image_embedding: Tensor | None = None
     image_maps: tuple[Tensor, ...] | None = None
     candidates: Candidates | None = None
+    object_score_logits: Tensor | None = None
     selection: Selection | None = None
 
 
@@ -177,19 +181,27 @@ class RS2Sam2Model(PreTrainedModel):
             multimask_output=False,
             high_resolution_features=details,
         )
-        low_res = masks[:, 0].float()
-        selection = None
+        low_res, score = masks[:, 0].float(), presence.float().flatten()
         if self.candidates is not None and found is not None:
             low_res = self.candidates.choose(found, low_res)
-            if self.selector is not None:
-                selection = self.selector(found.survey, input_ids, attention_mask)
+        decoded, object_score, selection = low_res, score, None
+        if self.selector is not None and found is not None:
+            selection = self.selector(found.survey, input_ids, attention_mask)
+            low_res = self._selected(decoded, found.logits, selection)
+            score = (object_score + selection.logits.amax(1)) / 2
+        upsampled = [
+            F.interpolate(each, size=pixel_values.shape[-2:], mode="bilinear", align_corners=False)
+            for each in ((low_res,) if selection is None else (low_res, decoded))
+        ]
         return RS2Sam2Output(
-            logits=F.interpolate(low_res, size=pixel_values.shape[-2:], mode="bilinear", align_corners=False),
+            logits=upsampled[0],
+            decoded_logits=upsampled[-1],
             low_res_logits=low_res,
             pseudo_mask=None if pseudo_logits is None else pseudo_logits.sigmoid(),
             pseudo_mask_logits=pseudo_logits,
             text_weight=text_weight,
-            presence_logits=presence.float().flatten(),
+            presence_logits=score,
+            object_score_logits=object_score,
             iou_scores=iou_scores.float().flatten(),
             prompt_token=sparse_prompt[:, 0],
             features=(fine, middle, coarse),
@@ -203,6 +215,18 @@ class RS2Sam2Model(PreTrainedModel):
         """Foreground probability in [0, 1] of raw mask logits, any shape; 0.5 lies at `config.mask_threshold`."""
         logits = logits.float()
         return torch.sigmoid(2 * logits - 1) if self.config.two_class_logit else torch.sigmoid(logits)
+
+    def _selected(self, decoded: Tensor, kinds: Tensor, selection: Selection) -> Tensor:
+        """Mask logits (B, 1, S/4, S/4): of what is of the kind or drawn by the decoder, the objects that are meant.
+
+        Args:
+            decoded: what the decoder draws.
+            kinds: what is of the named kind, for a plain sigmoid.
+            selection: which objects are meant.
+        """
+        plain = 2 * decoded - 1 if self.config.two_class_logit else decoded
+        meant = both(torch.maximum(plain, kinds), selection.cells())
+        return (meant + 1) / 2 if self.config.two_class_logit else meant
 
     def _neck(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Feature maps of the four stages -> (., hidden, S/4, S/4), (., hidden, S/8, S/8), (., hidden, S/16, S/16)."""

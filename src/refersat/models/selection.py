@@ -136,6 +136,11 @@ class InstanceSelector(nn.Module):
         return cast(Tensor, logits.masked_fill(per_phrase(missing, phrases), NOT_MEANT))
 
 
+def both(one: Tensor, other: Tensor) -> Tensor:
+    """The logit of the product of two probabilities that are given as logits, same shapes."""
+    return -torch.logsumexp(torch.stack([-one, -other, -one - other]), dim=0)
+
+
 class _Layer(nn.Module):
     """Self-attention, attention to a phrase if it `listens`, and a feed-forward network; norms first."""
 

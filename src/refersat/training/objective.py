@@ -127,8 +127,11 @@ class Trainee(AnyTrainee):
     def _terms(
         self, output: RS2Sam2Output, batch: Batch, totals: Totals
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The terms, and those that each phrase has of its own (B,); where it names nothing, some mean nothing."""
-        assert output.logits is not None and output.presence_logits is not None
+        """The terms, and those that each phrase has of its own (B,); where it names nothing, some mean nothing.
+
+        The decoder learns by what it draws itself: what the selector leaves out, it would learn to leave to it.
+        """
+        assert output.decoded_logits is not None and output.object_score_logits is not None
         terms: dict[str, Tensor] = {}
         own: dict[str, Tensor] = {}
         share = len(batch.input_ids) / totals.phrases
@@ -139,13 +142,13 @@ class Trainee(AnyTrainee):
         def mean_present(loss: Tensor) -> Tensor:
             return (loss * batch.present).sum() / totals.present.clamp(min=1)
 
-        own["cross_entropy"] = cross_entropy(output.logits, batch.target)
+        own["cross_entropy"] = cross_entropy(output.decoded_logits, batch.target)
         terms["cross_entropy"] = mean(own["cross_entropy"])
         # Where nothing is to be found, an overlap says nothing; cross-entropy alone keeps the mask empty.
-        own["dice"] = dice(output.logits, batch.target)
+        own["dice"] = dice(output.decoded_logits, batch.target)
         terms["dice"] = mean_present(own["dice"])
         if self.weights.presence:
-            logits = output.presence_logits
+            logits = output.object_score_logits
             own["presence"] = F.binary_cross_entropy_with_logits(logits, batch.present, reduction="none")
             terms["presence"] = share * F.binary_cross_entropy_with_logits(logits, batch.present)
         if self.coarse_head is not None:
@@ -168,7 +171,7 @@ class Trainee(AnyTrainee):
             terms["named"] = share * F.cross_entropy(self.named_head(output.prompt_token).float(), batch.named)
         if output.text_weight is not None:
             kind = self.weights.boundary_kind
-            own["boundary"] = boundary(output.logits, batch.target, output.text_weight, kind=kind)
+            own["boundary"] = boundary(output.decoded_logits, batch.target, output.text_weight, kind=kind)
             terms["boundary"] = mean_present(own["boundary"])
         if output.pseudo_mask_logits is not None and self.weights.pseudo_mask:
             grid = output.pseudo_mask_logits.shape[-2:]
