@@ -73,8 +73,8 @@ def test_the_whole_recipe_is_printed(runs: list[dict[str, Any]], capsys: pytest.
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["built-in"], "recipe built-in: data.annotations: Field required; data.images: Field required"),
-        (["built-in", *DATA, "--set", "optimiser.clip=1"], "optimiser: Extra inputs are not permitted"),
+        (["built-in"], "recipe built-in: data.annotations: is required"),
+        (["built-in", *DATA, "--set", "optimiser.clip=1"], "optimiser: there is no such field; did you mean optimizer?"),
         (["built-in", *DATA, "--set", "seed"], "--set takes FIELD=VALUE"),
         (["nowhere.yaml"], "cannot read the recipe nowhere.yaml"),
     ],
