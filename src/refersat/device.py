@@ -50,7 +50,7 @@ def choose_dtype(name: str, device: torch.device, *, large: bool) -> torch.dtype
 def computes_in_bfloat16(device: torch.device) -> bool:
     """Whether it is known to be faster there than float32: on GPUs of NVIDIA and processors of Intel and AMD."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return False
     if not hasattr(torch.cpu, "get_capabilities"):  # before PyTorch 2.11
