@@ -10,9 +10,9 @@ from pathlib import Path
 
 from ablation_rows import ROWS
 
-from refersat.evaluation.page.charts import round_numbers
 from refersat.output import write_file
 from refersat.page.drawing import Drawing
+from refersat.page.scale import round_numbers
 
 _LINE, _LABELS, _PANEL, _GAP, _MARGIN = 30, 230, 310, 40, 20
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from refersat.training.recipe import Drop, OutlineData, PartOptions, Parts, Recipe, SampleData, Span, Stage
+from refersat.training.recipe_faults import section_of
 from refersat.training.recipe_files import shipped_recipes
 
 PAGE = Path(__file__).parent / "reference" / "recipes.md"
@@ -94,13 +95,6 @@ def sections() -> Iterator[tuple[str, type[BaseModel]]]:
             yield f"`{name}`", section
             if name == "optimizer":
                 yield "`optimizer.drop`", Drop
-
-
-def section_of(annotation: Any) -> type[BaseModel] | None:
-    """The one section in an annotation; None where there is none, or several."""
-    found = [each for each in (annotation, *get_args(annotation)) if isinstance(each, type)]
-    found = [each for each in found if issubclass(each, BaseModel)]
-    return found[0] if len(found) == 1 else None
 
 
 def told_about(section: type[BaseModel]) -> str:

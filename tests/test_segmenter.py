@@ -291,6 +291,10 @@ def test_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
     able.clear()
     assert device.choose_dtype("auto", cpu, large=True) == torch.float32
     assert device.choose_dtype("bfloat16", cpu, large=False) == torch.bfloat16
+    monkeypatch.delattr(torch.cpu, "get_capabilities")  # as in the oldest PyTorch that is supported
+    for name, answer in (("_is_avx512_bf16_supported", False), ("_is_amx_tile_supported", True)):
+        monkeypatch.setattr(torch.cpu, name, lambda answer=answer: answer)
+    assert device.computes_in_bfloat16(cpu)
     for supported, expected in ((True, torch.bfloat16), (False, torch.float32)):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda answer=supported, **_: answer)
         assert device.choose_dtype("auto", cuda, large=False) == expected

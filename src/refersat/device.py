@@ -43,13 +43,17 @@ def choose_dtype(name: str, device: torch.device, *, large: bool) -> torch.dtype
         return DTYPES[name]
     if name != "auto":
         raise UserError(f"unknown dtype {name!r}: give auto, {' or '.join(DTYPES)}")
-    if device.type == "cuda":
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        fast = device.type == "cpu" and large and _cpu_computes_in_bfloat16()
+    fast = computes_in_bfloat16(device) and (device.type == "cuda" or large)
     return torch.bfloat16 if fast else torch.float32
 
 
-def _cpu_computes_in_bfloat16() -> bool:
+def computes_in_bfloat16(device: torch.device) -> bool:
+    """Whether it is known to be faster there than float32: on GPUs of NVIDIA and processors of Intel and AMD."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False
+    if not hasattr(torch.cpu, "get_capabilities"):  # before PyTorch 2.11
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     abilities = torch.cpu.get_capabilities()
     return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))

@@ -10,16 +10,15 @@ import PIL.Image
 from numpy.typing import NDArray
 from PIL import ImageDraw, ImageFont
 
+from refersat.painting import ABSENT, MASK, faded, outline, tint
+
 SHORTEST_LONG_SIDE = 720  # smaller images are enlarged, so that the caption can be read
 LONGEST_SIDE = 2048  # larger ones are reduced to what a screen shows
 
-_MASK = (255, 40, 120)  # a magenta that neither land nor water nor roofs have
-_HALO = (20, 8, 14)
 _TINT = 0.34
 _CAPTION = (19, 22, 28)
 _TEXT = (240, 242, 245)
 _MUTED = (150, 156, 166)
-_ABSENT = (255, 190, 60)
 _MAX_LINES = 3
 
 
@@ -42,7 +41,7 @@ def draw_overlay(
     if present:
         _paint(picture, shape)
     else:
-        picture = _faded(picture)
+        picture = faded(picture, colour=0.35, light=0.7)
     caption = _caption(picture.shape[1], phrase, score, present)
     height, width = picture.shape[:2]
     whole = PIL.Image.new("RGB", (width, height + caption.height), _CAPTION)
@@ -64,26 +63,16 @@ def _scaled(rgb: NDArray[np.uint8], mask: NDArray[np.bool_]) -> tuple[NDArray[np
 
 
 def _paint(picture: NDArray[np.uint8], shape: NDArray[np.uint8]) -> None:
-    """Tint the mask and draw its outline, a bright line on a dark halo, into the picture."""
-    inside = shape.astype(bool)
-    picture[inside] = np.rint(picture[inside] * (1 - _TINT) + np.array(_MASK) * _TINT).astype(np.uint8)
-    outlines, _ = cv2.findContours(shape, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     thickness = max(2, round(max(shape.shape) / 450))
-    cv2.drawContours(picture, outlines, -1, _HALO, thickness + 2, cv2.LINE_AA)
-    cv2.drawContours(picture, outlines, -1, _MASK, thickness, cv2.LINE_AA)
-
-
-def _faded(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    grey = picture.mean(axis=2, keepdims=True)
-    faded: NDArray[np.uint8] = np.rint(0.7 * (0.35 * picture + 0.65 * grey)).astype(np.uint8)
-    return faded
+    tint(picture, shape, _TINT)
+    outline(picture, shape, thickness=thickness, halo=thickness + 2)
 
 
 def _caption(width: int, phrase: str, score: float, present: bool) -> PIL.Image.Image:
     """A bar with the phrase on the left and the score, or "not found", on the right."""
     size = min(max(16, round(width / 40)), 40)
     font, small = ImageFont.load_default(size), ImageFont.load_default(max(13, round(size * 0.8)))
-    verdict, colour = (f"{score:.2f}", _MASK) if present else ("not found", _ABSENT)
+    verdict, colour = (f"{score:.2f}", MASK) if present else ("not found", ABSENT)
     detail = "score" if present else f"score {score:.2f}"
     pad = size
     right = max(font.getlength(verdict), small.getlength(detail))

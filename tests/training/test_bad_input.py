@@ -38,6 +38,14 @@ def test_a_state_of_another_model(uninterrupted: Path, make_recipe: MakeRecipe) 
     assert load_recipe(str(uninterrupted / "recipe.json"), []) == make_recipe()
 
 
+def test_a_recipe_that_is_over_already(uninterrupted: Path, make_recipe: MakeRecipe) -> None:
+    before = (uninterrupted / "recipe.json").read_bytes()
+    shorter = make_recipe(stages=[{"steps": 4, "image_size": 32, "batch_size": 2}])
+    with pytest.raises(UserError, match="6 steps are done, and the recipe has 4: lengthen its stages"):
+        train(shorter, uninterrupted, resume=True)
+    assert (uninterrupted / "recipe.json").read_bytes() == before
+
+
 def test_a_damaged_state(uninterrupted: Path, make_recipe: MakeRecipe) -> None:
     state = uninterrupted / "states/step-0000006.pt"
     state.write_bytes(state.read_bytes()[:100])

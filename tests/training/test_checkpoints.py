@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import nn
 
 from refersat.errors import UserError
 from refersat.training.checkpoints import Checkpoints, Learner
+from refersat.training.muon import Muon
 from refersat.training.parameters import MovingAverage
 
 
@@ -55,10 +57,40 @@ def test_a_state_of_something_else_is_told_and_changes_nothing() -> None:
     wider = learner(2, width=5)
     before = {name: value.clone() for name, value in wider.trainee.state_dict().items()}
     with pytest.raises(
-        UserError, match=r"another model, other categories or other parts that train: .*0\.bias.* differ"
+        UserError, match=r"another model, other categories or other terms of the loss: .*0\.bias.* differ"
     ):
         wider.load(state)
     assert all(torch.equal(before[name], value) for name, value in wider.trainee.state_dict().items())
+
+
+def frozen(one: Learner) -> Learner:
+    one.trainee[0].requires_grad_(False)
+    return Learner(one.trainee, one.optimizer, MovingAverage(one.trainee, 0.9))
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        (
+            lambda one: Learner(one.trainee, one.optimizer, MovingAverage(one.trainee, None)),
+            "optimizer.average a number",
+        ),
+        (
+            lambda one: Learner(one.trainee, Muon(one.trainee.parameters()), one.average),
+            "another optimizer.kind: adamw",
+        ),
+        (frozen, r"other parts that train: 0\.bias, 0\.weight differ"),
+    ],
+    ids=["average", "optimizer", "parts"],
+)
+def test_what_cannot_be_changed_on_the_way_is_named(changed: Callable[[Learner], Learner], told: str) -> None:
+    first = learner(1)
+    learn(first, 1)
+    second = changed(learner(2))
+    before = second.trainee[2].weight.clone()
+    with pytest.raises(UserError, match=rf"the state is of a run with {told}\. Give the recipe that it was begun with"):
+        second.load(first.state())
+    assert torch.equal(second.trainee[2].weight, before)
 
 
 def test_only_the_last_states_are_kept(tmp_path: Path) -> None:
@@ -118,6 +150,22 @@ def test_a_file_that_grows_too_large(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [path.name for path in tmp_path.iterdir()] == ["step-0000005.pt"]
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 and so on"], ids=repr)
+def test_a_file_that_is_no_state(tmp_path: Path, content: bytes) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(4, {"step": 4})
+    (tmp_path / "step-0000008.pt").write_bytes(content)
+    with pytest.raises(UserError, match=r"cannot read .*step-0000008\.pt: \w+.*; delete it to go on from step 4"):
+        checkpoints.load()
+
+
+@pytest.mark.parametrize("content", [{"weights": 1}, [1, 2]], ids=str)
+def test_a_file_of_something_else(tmp_path: Path, content: Any) -> None:
+    torch.save(content, tmp_path / "step-0000008.pt")
+    with pytest.raises(UserError, match=r"step-0000008\.pt is no state of a run$"):
+        Checkpoints(tmp_path).load()
 
 
 def test_no_state_and_a_damaged_one(tmp_path: Path) -> None:

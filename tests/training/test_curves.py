@@ -62,5 +62,15 @@ def test_long_runs_are_thinned(tmp_path: Path, steps: int) -> None:
     draw_curves(write(tmp_path / "log", steps), name="mine")
 
 
+@pytest.mark.parametrize(("steps", "names"), [(99, {""}), (100, {"every step", "smoothed"})])
+def test_a_short_run_has_nothing_to_smooth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, names: set[str]
+) -> None:
+    drawn: dict[str, set[str]] = {}
+    monkeypatch.setattr(curves, "_draw", lambda drawing, panel, **_: drawn.update({panel.title: set(panel.lines)}))
+    draw_curves(write(tmp_path / "log", steps), name="mine")
+    assert drawn["loss"] == names
+
+
 def test_a_run_without_a_step_has_no_picture(tmp_path: Path) -> None:
     assert draw_curves(write(tmp_path / "log", 0), name="mine") is None

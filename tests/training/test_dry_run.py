@@ -33,12 +33,32 @@ def test_what_is_told(make_sample_recipe: MakeRecipe) -> None:
     assert "6 samples, 2.0 epochs" in lines
     assert "measured every 3 steps: 2 phrases" in lines
     assert re.search(r"memory about [\d.]+ (MiB|GiB) for each process \(weights .*activations", "\n".join(lines))
+    assert any(re.fullmatch(r"disk about [\d.]+ MiB \(3 states of [\d.]+ MiB, 3 models\)", line) for line in lines)
     assert re.search(r"time about \d+ s on cpu at [\d.e-]+ TFLOP/s", "\n".join(lines))
 
 
-def test_nothing_is_written_and_mistakes_are_told(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+def test_mistakes_are_told(make_recipe: MakeRecipe) -> None:
     with pytest.raises(UserError, match="no setting named image_sice"):
         dry_run(make_recipe(model={"image_sice": 64}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "processes", "message"),
+    [
+        (
+            {"accumulate": 4},
+            1,
+            r"a batch of 2 cannot be shared evenly by 1 process in 4 parts .*: make .* multiple of 4",
+        ),
+        ({}, 3, "a batch of 2 cannot be shared evenly by 3 processes: make batch_size of every stage a multiple of 3"),
+        ({"kind": "muon"}, 2, "muon works on whole matrices"),
+    ],
+)
+def test_what_cannot_be_shared_is_told_as_by_a_run(
+    make_sample_recipe: MakeRecipe, changes: dict[str, Any], processes: int, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        dry_run(make_sample_recipe(optimizer=changes, sharded=True), processes=processes)
 
 
 def trainee_of(recipe: Recipe, *, checkpointing: bool = False) -> Trainee:
@@ -110,3 +130,23 @@ def test_checkpointed_activations_are_not_kept(make_sample_recipe: MakeRecipe) -
 
 def test_speed_is_measured() -> None:
     assert 1e8 < measured_speed(torch.device("cpu"), torch.float32) < 1e14
+
+
+def test_room_on_the_disk_is_what_a_run_takes(make_recipe: MakeRecipe, original: Path) -> None:
+    told = next(line for line in dry_run(make_recipe()) if line.startswith("disk"))
+    words = re.fullmatch(r"disk about ([\d.]+) MiB \(3 states of ([\d.]+) MiB, 3 models\)", told)
+    assert words is not None
+    state = (original / "states/step-0000006.pt").stat().st_size / 2**20
+    model = (original / "best/model.safetensors").stat().st_size / 2**20
+    assert float(words[2]) == pytest.approx(state, rel=0.2)  # a state of tiny tensors is to a tenth their names
+    assert float(words[1]) == pytest.approx(3 * state + 3 * model, rel=0.2)
+
+
+@pytest.mark.parametrize(("fast", "precision"), [(False, "bfloat16"), (True, "bfloat16"), (False, "float32")])
+def test_a_slow_number_format_is_told(
+    make_sample_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch, fast: bool, precision: str
+) -> None:
+    monkeypatch.setattr("refersat.training.devices.computes_in_bfloat16", lambda device: fast)
+    lines = dry_run(make_sample_recipe(optimizer={"precision": precision}))
+    slow = [line for line in lines if "is many times slower" in line]
+    assert len(slow) == (not fast and precision == "bfloat16")

@@ -1,4 +1,4 @@
-"""The wish to stop: noted once, a second Ctrl-C is obeyed at once. Whole runs that stop are in test_loop.py."""
+"""The wish to stop: noted once, a second Ctrl-C is obeyed at once. Whole runs that stop are in test_stopping.py."""
 
 from __future__ import annotations
 
@@ -62,3 +62,32 @@ def test_outside_the_main_thread_signals_are_left_alone() -> None:
     thread.start()
     thread.join()
     assert seen == [(False, before)]
+
+
+@pytest.mark.parametrize(
+    ("number", "launched", "again"),
+    [(signal.SIGINT, False, True), (signal.SIGINT, True, False), (signal.SIGTERM, False, False)],
+)
+def test_who_asks_is_told_at_once_and_once(
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    number: signal.Signals,
+    launched: bool,
+    again: bool,
+) -> None:
+    if launched:
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    with StopRequest(answers=True):
+        signal.raise_signal(number)
+        told = capfd.readouterr().err
+        if not again:
+            signal.raise_signal(number)
+    line = "stopping after this step, to save the state" + ("; Ctrl-C again stops at once" if again else "")
+    assert told == line + "\n"
+    assert capfd.readouterr().err == ""
+
+
+def test_nobody_is_told_unless_asked_for(capfd: pytest.CaptureFixture[str]) -> None:
+    with StopRequest():
+        signal.raise_signal(signal.SIGTERM)
+    assert capfd.readouterr().err == ""

@@ -126,6 +126,21 @@ def test_what_a_killed_run_left_goes_when_it_goes_on(make_recipe: Callable[..., 
     assert folder.go_on(make_recipe(seed=5, keep=3), 2) == ["keep", "seed"]
 
 
+@pytest.mark.parametrize("content", ["{", "[1]", None], ids=str)
+def test_a_run_goes_on_without_what_it_does_not_need(
+    make_recipe: Callable[..., Recipe], tmp_path: Path, content: str | None
+) -> None:
+    folder = RunFolder(tmp_path)
+    folder.begin(make_recipe())
+    folder.recipe.unlink()
+    if content is not None:
+        folder.recipe.write_text(content)
+    folder.log.write_text('{"step": 1, "loss": 1.0}\n[1]\n{"loss": 2.0}\n')
+    assert "seed" in folder.go_on(make_recipe(), 2)
+    assert json.loads(folder.recipe.read_text())["name"] == "tiny"
+    assert folder.log.read_text() == '{"step": 1, "loss": 1.0}\n'
+
+
 def test_a_folder_is_begun_once(make_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     with pytest.raises(UserError, match="nothing to resume in"):

@@ -152,6 +152,26 @@ def test_images_are_held_out_whole(write_triplets: Callable[..., Path], tmp_path
     assert len(both.validation) == 2 * len(measured)
 
 
+def test_one_image_is_held_out_of_few(write_triplets: Callable[..., Path], tmp_path: Path) -> None:
+    item = ("train", "a ship", ("ship", 8, 8, 8, 8))
+    counts = []
+    for number in (1, 2, 3):
+        folder = write_triplets(tmp_path / str(number), [item] * number)
+        both = read_training_samples(SampleData(train=[f"triplets:{folder}"], holdout=1e-9))
+        counts.append((len(both.train), len(both.validation)))
+    assert counts == [(1, 0), (1, 1), (2, 1)]
+
+
+def test_more_images_leave_those_held_out_where_they_are(write_triplets: Callable[..., Path], tmp_path: Path) -> None:
+    item = ("train", "a ship", ("ship", 8, 8, 8, 8))
+    held = []
+    for number in (20, 40):
+        folder = write_triplets(tmp_path / str(number), [item] * number)
+        both = read_training_samples(SampleData(train=[f"triplets:{folder}"], holdout=0.5))
+        held.append({sample.image.name for sample in both.validation})
+    assert held[0] == {name for name in held[1] if int(Path(name).stem) < 20}
+
+
 def test_several_sets_are_trained_together(triplets: Path, write_triplets: Callable[..., Path], tmp_path: Path) -> None:
     other = write_triplets(tmp_path / "t", [("train", "a ship", ("ship", 8, 8, 8, 8))])
     data = SampleData(train=[f"triplets:{triplets}", f"triplets:{other}"], validation=f"triplets:{triplets}")

@@ -96,7 +96,9 @@ def test_a_second_interrupt_is_immediate(make_recipe: MakeRecipe, tmp_path: Path
 
 def test_a_finished_run_resumes_to_its_model(uninterrupted: Path, make_recipe: MakeRecipe) -> None:
     before = fingerprint(uninterrupted / "model")
-    assert train(make_recipe(), uninterrupted, resume=True) == uninterrupted / "best"
+    told: list[str] = []
+    assert train(make_recipe(), uninterrupted, resume=True, tell=told.append) == uninterrupted / "best"
+    assert told[-1] == "all 6 steps are done: nothing is left to train"
     assert fingerprint(uninterrupted / "model") == before
     assert len(losses_of(uninterrupted)) == 6
 
@@ -122,7 +124,9 @@ def test_a_run_that_saved_nothing_yet_is_resumed_from_its_beginning(
 def test_changes_of_the_recipe_take_effect_and_are_told(uninterrupted: Path, make_recipe: MakeRecipe) -> None:
     (uninterrupted / "states/step-0000006.pt").unlink()
     rates = {"learning_rate": 1e-3, "warm_up": 2}
-    train(make_recipe(optimizer=rates, parts={"fusion": {"learning_rate": 5e-4}}), uninterrupted, resume=True)
+    recipe, told = make_recipe(optimizer=rates, parts={"fusion": {"learning_rate": 5e-4}}), list[str]()
+    train(recipe, uninterrupted, resume=True, tell=told.append)
+    assert "going on after step 3 of 6; changed: optimizer, parts" in told
     log = log_of(uninterrupted)
     assert {"step": 3, "resumed": True, "recipe_changed": ["optimizer", "parts"]} in log
     assert [line["rate"] for line in log if "loss" in line][3] == 1e-3

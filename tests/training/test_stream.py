@@ -52,6 +52,12 @@ def test_steps_come_in_their_order(workers: int) -> None:
     assert [len(step[0]) for step in steps] == [8, 8, 4, 4, 4]
 
 
+def test_the_generator_of_the_process_is_left_alone() -> None:
+    before = torch.get_rng_state()
+    seen_by(Share(0, 1), start=5)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_processes_and_parts_share_every_batch() -> None:
     taken = [seen_by(Share(rank, 2, parts=2)) for rank in range(2)]
     for step in range(STEPS):

@@ -65,6 +65,7 @@ def predict(
         int | None,
         typer.Option(
             metavar="N",
+            min=1,
             help="Questions that the model answers at once; on a CPU up to 8 about one image, else 4.",
             show_default=False,
         ),

@@ -10,6 +10,8 @@ import typer
 from refersat.errors import UserError
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from refersat.training.recipe import Recipe
 
 
@@ -81,27 +83,30 @@ def _run(recipe: Recipe, folder: Path, *, resume: bool, main: bool) -> None:
     from refersat.training.loop import train as run
 
     words = "loss {task.fields[loss]:.3f}  {task.fields[rate]:.1f} images/s"
+    progress = bar(after=words, disable=not main)
+    task = progress.add_task("training", total=None, loss=float("nan"), rate=0.0)
+
+    def report(step: int, values: dict[str, float]) -> None:
+        progress.update(task, completed=step, total=values["steps"], loss=values["loss"], rate=values["views/s"])
+        progress.start()  # not before: what went wrong until then is one line
+
+    def tell(line: str) -> None:
+        progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
     try:
-        with bar(after=words, disable=not main) as progress:
-            task = progress.add_task("training", total=None, loss=float("nan"), rate=0.0, visible=False)
-
-            def report(step: int, values: dict[str, float]) -> None:
-                progress.update(
-                    task,
-                    completed=step,
-                    total=values["steps"],
-                    loss=values["loss"],
-                    rate=values["views/s"],
-                    visible=True,
-                )
-
-            def tell(line: str) -> None:
-                progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-            model = run(recipe, folder, resume=resume, report=report, tell=tell)
+        model = run(recipe, folder, resume=resume, report=report, tell=tell)
     except Stopped as stopped:
+        _end(progress)
         if main:
             typer.echo(f"{stopped}; the state is saved, --resume goes on", err=True)
         raise
+    finally:
+        _end(progress)
     if main:
         typer.echo(f"trained model: {model}")
+
+
+def _end(progress: Progress) -> None:
+    """Leave the bar as it is; one that was never shown would leave an empty line."""
+    if progress.live.is_started:
+        progress.stop()

@@ -18,6 +18,7 @@ from refersat.data.samples import Sample
 from refersat.data.target import target_of
 from refersat.errors import UserError
 from refersat.imagery import read_image
+from refersat.painting import ABSENT, HALO, MASK, faded, outline, tint
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +29,7 @@ _TILE, _GAP, _MARGIN = 344, 20, 36
 _PHRASE, _DETAIL, _TITLE = (ImageFont.load_default(size) for size in (17, 13, 30))
 _LINE, _MOST_LINES = 23, 4
 _GROUND, _PANEL, _TEXT, _MUTED = (14, 17, 22), (25, 29, 37), (240, 242, 245), (146, 154, 167)
-_MASK, _BOX, _ABSENT, _HALO = (255, 40, 120), (64, 224, 255), (255, 190, 60), (20, 8, 14)
+_BOX = (64, 224, 255)
 _TINT = 0.3
 _SMALL = 26  # a target that is shorter than this on the tile gets a ring around it
 
@@ -36,9 +37,9 @@ _SMALL = 26  # a target that is shorter than this on the tile gets a ring around
 class _Mark(Enum):
     """What is painted into tiles, with the name and colour of the legend."""
 
-    mask = ("mask", _MASK)
+    mask = ("mask", MASK)
     box = ("box", _BOX)
-    absent = ("names nothing", _ABSENT)
+    absent = ("names nothing", ABSENT)
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def _tile(sample: Sample) -> _Tile:
     picture = np.asarray(cv2.resize(rgb, size, interpolation=how), dtype=np.uint8)
     marks = []
     if sample.absent:
-        picture = _faded(picture)
+        picture = faded(picture, colour=0.3, light=0.9)
         marks.append(_Mark.absent)
     elif sample.load_mask is not None and truth is not None:
         _paint(picture, truth)
@@ -124,7 +125,7 @@ def _tile(sample: Sample) -> _Tile:
     for x0, y0, x1, y1 in sample.boxes:
         corners = [round(value * scale) for value in (x0, y0, x1, y1)]
         # Beside a mask a box tells little: thin, so that it hides nothing.
-        for colour, thickness in ((_BOX, 1),) if _Mark.mask in marks else ((_HALO, 4), (_BOX, 2)):
+        for colour, thickness in ((_BOX, 1),) if _Mark.mask in marks else ((HALO, 4), (_BOX, 2)):
             cv2.rectangle(picture, corners[:2], corners[2:], colour, thickness, cv2.LINE_AA)
     detail = " · ".join(filter(None, (sample.category, sample.type, sample.split)))
     return _Tile(PIL.Image.fromarray(picture), tuple(_wrapped(sample.phrase)), detail, tuple(marks))
@@ -139,24 +140,14 @@ def _paint(picture: NDArray[np.uint8], truth: NDArray[np.bool_]) -> None:
         shape = (share > 0).astype(np.uint8)
     if not shape.any():
         return
-    inside = shape.astype(bool)
-    picture[inside] = np.rint(picture[inside] * (1 - _TINT) + np.array(_MASK) * _TINT).astype(np.uint8)
-    outlines, _ = cv2.findContours(shape, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     x, y, w, h = cv2.boundingRect(shape)
     small = max(w, h) < _SMALL
-    if not small:
-        cv2.drawContours(picture, outlines, -1, _HALO, 4, cv2.LINE_AA)
-    cv2.drawContours(picture, outlines, -1, _MASK, 1 if small else 2, cv2.LINE_AA)
+    tint(picture, shape, _TINT)
+    outline(picture, shape, thickness=1 if small else 2, halo=0 if small else 4)
     if small:
         centre, radius = (x + w // 2, y + h // 2), _SMALL
-        cv2.circle(picture, centre, radius, _HALO, 4, cv2.LINE_AA)
-        cv2.circle(picture, centre, radius, _MASK, 2, cv2.LINE_AA)
-
-
-def _faded(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    grey = picture.mean(axis=2, keepdims=True)
-    faded: NDArray[np.uint8] = np.rint(0.9 * (0.3 * picture + 0.7 * grey)).astype(np.uint8)
-    return faded
+        cv2.circle(picture, centre, radius, HALO, 4, cv2.LINE_AA)
+        cv2.circle(picture, centre, radius, MASK, 2, cv2.LINE_AA)
 
 
 def _place(
@@ -186,7 +177,7 @@ def _caption_height(row: Sequence[_Tile]) -> int:
 
 def _draw_tag(draw: ImageDraw.ImageDraw, x: int, y: int, text: str) -> None:
     width = _DETAIL.getlength(text)
-    draw.rounded_rectangle((x, y, x + width + 20, y + 26), 13, fill=_ABSENT)
+    draw.rounded_rectangle((x, y, x + width + 20, y + 26), 13, fill=ABSENT)
     draw.text((x + 10, y + 13), text, font=_DETAIL, fill=_GROUND, anchor="lm")
 
 

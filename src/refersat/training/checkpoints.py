@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -37,6 +36,7 @@ class Learner:
         return {
             "trainee": _whole(self.trainee.state_dict()),
             "optimizer": {names[parameter]: _whole(values) for parameter, values in self.optimizer.state.items()},
+            "kind": _kind(self.optimizer),
             "average": _whole(self.average.values),
             "updates": self.average.updates,
             "generators": {
@@ -50,9 +50,18 @@ class Learner:
         """Take over what `state` gave, under any number of processes; rates and decay stay as they are.
 
         Raises:
-            UserError: it is of a run with another model or other categories.
+            UserError: it is of a run with another model, other categories, other parts that train, another kind of
+                optimizer, or with an average where this has none.
         """
-        _fill(self.trainee.state_dict(keep_vars=True), state["trainee"])
+        kind = state.get("kind", _kind(self.optimizer))  # older states do not tell
+        if kind != _kind(self.optimizer):
+            raise UserError(_another(f"another optimizer.kind: {kind}"))
+        if bool(self.average.values) != bool(state["average"]):
+            raise UserError(_another(f"optimizer.average {'a number' if state['average'] else 'null'}"))
+        weights = self.trainee.state_dict(keep_vars=True)
+        _check(weights, state["trainee"], "another model, other categories or other terms of the loss")
+        _check(self.average.values, state["average"], "other parts that train")
+        _fill(weights, state["trainee"])
         _fill(self.average.values, state["average"])
         self.average.updates = state["updates"]
         parameters = dict(self.trainee.named_parameters())
@@ -74,14 +83,27 @@ def _whole(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _fill(targets: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]) -> None:
+def _kind(optimizer: torch.optim.Optimizer) -> str:
+    """As in a recipe."""
+    return type(optimizer).__name__.lower()
+
+
+def _another(what: str) -> str:
+    """What is said to one who would go on with another recipe than can be gone on with."""
+    return (
+        f"the state is of a run with {what}. Give the recipe that it was begun with (recipe.json in its folder), "
+        "or another folder"
+    )
+
+
+def _check(targets: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor], otherwise: str) -> None:
     shapes = [{name: tuple(tensor.shape) for name, tensor in each.items()} for each in (targets, values)]
     if shapes[0] != shapes[1]:
         different = sorted(name for name in {**targets, **values} if shapes[0].get(name) != shapes[1].get(name))
-        raise UserError(
-            "the state is of a run with another model, other categories or other parts that train: "
-            f"{few(different)} differ"
-        )
+        raise UserError(_another(f"{otherwise}: {few(different)} differ"))
+
+
+def _fill(targets: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]) -> None:
     for name, target in targets.items():
         target.copy_(_like(values[name], target))
 
@@ -151,11 +173,18 @@ class Checkpoints:
             raise UserError(f"no state was saved in {self.folder}")
         path = self._path(steps[-1])
         try:
-            content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
-            older = f"; delete it to go on from step {steps[-2]}" if len(steps) > 1 else ""
-            raise UserError(f"cannot read {path}: {' '.join(str(error).split())[:200]}{older}") from error
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # damaged pickles know nearly every one
+            reason = f"{type(error).__name__} {' '.join(str(error).split())[:100]}".rstrip()
+            raise UserError(f"cannot read {path}: {reason}{self._older()}") from error
+        if not (isinstance(content, dict) and "step" in content):
+            raise UserError(f"{path} is no state of a run{self._older()}")
         return content
+
+    def _older(self) -> str:
+        """What can be done without the last state."""
+        before = self.steps()[:-1]
+        return f"; delete it to go on from step {before[-1]}" if before else ""
 
     def _path(self, step: int) -> Path:
         return self.folder / f"step-{step:07d}.pt"

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from refersat.evaluation.page.charts import round_numbers
 from refersat.page.drawing import Drawing
+from refersat.page.scale import round_numbers
 
 _WIDTH, _PANEL, _GAP, _LEFT, _LEGEND = 880, 230, 62, 62, 130
 _POINTS = 400  # of a line; more would be blots
@@ -41,8 +41,10 @@ def draw_curves(log: Path, *, name: str) -> bytes | None:
             validations.append(entry)
     if not steps:
         return None
+    smoothed = _smoothed(steps, "loss")
+    losses = {"every step": _thinned(steps, "loss"), "smoothed": smoothed}
     panels = [
-        _Panel("loss", {"every step": _thinned(steps, "loss"), "smoothed": _smoothed(steps, "loss")}),
+        _Panel("loss", losses if len(smoothed) < len(steps) else {"": smoothed}),  # one of the two would hide the other
         _Panel("learning rate", {"": _thinned(steps, "rate")}, "{:.1e}".format),
     ]
     scored = [entry for entry in validations if "mIoU" in entry["validation"]]

@@ -13,6 +13,7 @@ from accelerate.utils import DistributedDataParallelKwargs, gather_object
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from refersat.device import computes_in_bfloat16
 from refersat.errors import UserError
 from refersat.training.objective import Totals
 from refersat.training.recipe import Recipe
@@ -32,6 +33,35 @@ def _on_cpu() -> bool:
     """Accelerate takes processes for separate runs, unless it is told that a CPU is all there is."""
     asked = os.environ.get("ACCELERATE_USE_CPU", "false").lower() in ("true", "1")
     return asked or not torch.accelerator.is_available()
+
+
+def check_shares(recipe: Recipe, processes: int, *, sharded: bool) -> None:
+    """See that a recipe's batches can be shared evenly, and its optimizer be spread if that is wanted.
+
+    Raises:
+        UserError: what is in the way.
+    """
+    parts = recipe.optimizer.accumulate
+    for stage in recipe.stages:
+        if stage.batch_size % (processes * parts):
+            raise UserError(
+                f"a batch of {stage.batch_size} cannot be shared evenly by {processes} "
+                + ("process" if processes == 1 else "processes")
+                + (f" in {parts} parts (optimizer.accumulate)" if parts > 1 else "")
+                + f": make batch_size of every stage a multiple of {processes * parts}"
+            )
+    if sharded and recipe.optimizer.kind == "muon":
+        raise UserError("muon works on whole matrices, which no process of a sharded run has: use kind adamw")
+
+
+def slow_precision(recipe: Recipe, device: torch.device) -> list[str]:
+    """A line for people where a run in bfloat16 would be slow; else none."""
+    if recipe.optimizer.precision == "float32" or device.type != "cpu" or computes_in_bfloat16(device):
+        return []
+    return [
+        "bfloat16 is many times slower than float32 on this processor, which has neither AVX-512 BF16 nor AMX: "
+        "--set optimizer.precision=float32"
+    ]
 
 
 class Devices:
@@ -58,14 +88,7 @@ class Devices:
         self.device: torch.device = self.accelerator.device
         self._half = recipe.optimizer.precision == "bfloat16"
         self.sharded = (recipe.sharded or asked) and self.processes > 1
-        for stage in recipe.stages:
-            if stage.batch_size % (self.processes * recipe.optimizer.accumulate):
-                raise UserError(
-                    f"a batch of {stage.batch_size} cannot be shared evenly by {self.processes} processes"
-                    + (f" in {recipe.optimizer.accumulate} parts" if recipe.optimizer.accumulate > 1 else "")
-                )
-        if self.sharded and recipe.optimizer.kind == "muon":
-            raise UserError("muon works on whole matrices, which no process of a sharded run has: use kind adamw")
+        check_shares(recipe, self.processes, sharded=self.sharded)
 
     def prepare(self, trainee: AnyTrainee) -> nn.Module:
         """The trainee as it is to be called in training; to be done before the optimizer is made."""

@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers.models.deformable_detr.modeling_deformable_detr import DeformableDetrEncoderLayer
 
 from refersat.device import choose_device
+from refersat.training.devices import check_shares, slow_precision
 from refersat.training.initialise import empty_model
 from refersat.training.parts import checkpoint_activations, summaries
 from refersat.training.recipe import Recipe, Stage
@@ -27,6 +28,9 @@ from refersat.training.trainee import AnyTrainee
 
 _SHARE_OF_PEAK = 0.4
 """Of the speed of large matrix products that training reaches: the rest goes into small layers and moving data."""
+
+_OF_OPTIMIZER = {"adamw": 8, "muon": 4}
+"""Bytes that it keeps for a parameter; muon twice as many for the few that are no matrices."""
 
 _MEASURED_SIDE = 1536
 _MEASURED_SECONDS = 0.5
@@ -50,6 +54,7 @@ def dry_run(recipe: Recipe, *, processes: int = 1) -> list[str]:
     Raises:
         UserError: as `train`, for what can be known before it begins.
     """
+    check_shares(recipe, processes, sharded=recipe.sharded and processes > 1)
     setup = set_up(recipe)
     with torch.device("meta"):
         trainee = setup.task.trainee(empty_model(setup.start.config), setup)
@@ -58,12 +63,15 @@ def dry_run(recipe: Recipe, *, processes: int = 1) -> list[str]:
     setup.task.freeze(trainee.model, recipe.parts, setup.loss)
     parts = parts_table(summaries(trainee.model, dict(setup.start.origins)), recipe)
     costs = [cost_of(trainee, setup, stage, processes) for stage in setup.schedule.stages]
+    device = choose_device("auto")
     return [
         *parts,
         "",
         *_schedule_lines(setup),
         _memory_line(trainee, recipe, costs, processes),
-        _time_line(setup, costs),
+        _disk_line(trainee, recipe),
+        _time_line(setup, costs, device),
+        *slow_precision(recipe, device),
     ]
 
 
@@ -117,14 +125,13 @@ def _schedule_lines(setup: Setup) -> list[str]:
 
 def _memory_line(trainee: AnyTrainee, recipe: Recipe, costs: list[Cost], processes: int) -> str:
     """An estimate for each process."""
-    every = sum(parameter.numel() for parameter in trainee.parameters())
-    trained = sum(parameter.numel() for parameter in trainee.parameters() if parameter.requires_grad)
+    every, trained = _counts(trainee)
     spread = processes if recipe.sharded else 1
     low = recipe.optimizer.precision == "bfloat16"
     parts = {
         "weights": 4 * every / spread + (2 * every if low else 0),
         "gradients": 4 * trained / spread,
-        "optimizer": (8 if recipe.optimizer.kind == "adamw" else 4) * trained / spread,
+        "optimizer": _OF_OPTIMIZER[recipe.optimizer.kind] * trained / spread,
         "average": 0 if recipe.optimizer.average is None else 4 * trained / spread,
         "activations": max(cost.activations for cost in costs) / (2 if low else 1),
     }
@@ -132,8 +139,22 @@ def _memory_line(trainee: AnyTrainee, recipe: Recipe, costs: list[Cost], process
     return f"memory about {_gigabytes(sum(parts.values()))} for each process ({told})"
 
 
-def _time_line(setup: Setup, costs: list[Cost]) -> str:
-    device = choose_device("auto")
+def _disk_line(trainee: Trainee, recipe: Recipe) -> str:
+    """What will lie in the run's folder at the worst moment: a state more than is kept, and a model more."""
+    every, trained = _counts(trainee)
+    averaged = 0 if recipe.optimizer.average is None else 4 * trained
+    state = 4 * every + _OF_OPTIMIZER[recipe.optimizer.kind] * trained + averaged
+    states, models = (recipe.keep + 1) * state, 3 * 2 * every
+    return f"disk about {_gigabytes(states + models)} ({recipe.keep + 1} states of {_gigabytes(state)}, 3 models)"
+
+
+def _counts(trainee: Trainee) -> tuple[int, int]:
+    """How many parameters there are, and how many train."""
+    parameters = list(trainee.parameters())
+    return sum(each.numel() for each in parameters), sum(each.numel() for each in parameters if each.requires_grad)
+
+
+def _time_line(setup: Setup, costs: list[Cost], device: torch.device) -> str:
     low = setup.recipe.optimizer.precision == "bfloat16"
     speed = _SHARE_OF_PEAK * measured_speed(device, torch.bfloat16 if low else torch.float32)
     steps = zip(setup.schedule.stages, costs, strict=True)

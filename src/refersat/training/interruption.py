@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from contextlib import suppress
 from multiprocessing.synchronize import Event
 from types import FrameType, TracebackType
 from typing import Any
@@ -17,6 +18,8 @@ class Stopped(KeyboardInterrupt):
 _LAUNCHED = "TORCHELASTIC_RUN_ID"
 """In the environment of processes that `torchrun` or `accelerate launch` has started."""
 
+_STOPPING = "stopping after this step, to save the state"
+
 
 class StopRequest:
     """Within the `with` block, SIGTERM and the first Ctrl-C only set `made`; a second Ctrl-C acts as ever.
@@ -25,10 +28,14 @@ class StopRequest:
     several processes passes on Ctrl-C, too, and ends what does not stop by itself: below one, no second one counts.
 
     Elsewhere than in the main thread Python allows no signal handlers: nothing changes there.
+
+    Args:
+        answers: whether who asks is told so, on stderr and at once: a step can take a while.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, answers: bool = False) -> None:
         self.made = False
+        self._answers = answers
         self._handlers: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopRequest:
@@ -44,13 +51,23 @@ class StopRequest:
             self._put_back(number)
 
     def _make(self, number: int, frame: FrameType | None) -> None:
+        last = number == signal.SIGINT and _LAUNCHED not in os.environ
+        if self._answers and not self.made:
+            _answer(_STOPPING + ("; Ctrl-C again stops at once" if last else ""))
         self.made = True
-        if number == signal.SIGINT and _LAUNCHED not in os.environ:
+        if last:
             self._put_back(signal.SIGINT)
 
     def _put_back(self, number: signal.Signals) -> None:
         handler = self._handlers.pop(number)
         signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _answer(line: str) -> None:
+    """Write past Python's buffers, which may be in use at this moment; on a terminal in the place of a progress bar."""
+    place = "\r\x1b[2K" if os.isatty(2) else ""
+    with suppress(OSError):
+        os.write(2, f"{place}{line}\n".encode())
 
 
 def ignore_requests(worker: int, *, over: Event) -> None:

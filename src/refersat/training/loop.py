@@ -19,7 +19,7 @@ from refersat.output import write_file
 from refersat.training.batch import AnyBatch
 from refersat.training.checkpoints import Learner
 from refersat.training.curves import draw_curves
-from refersat.training.devices import Devices
+from refersat.training.devices import Devices, slow_precision
 from refersat.training.facts import facts_of
 from refersat.training.interruption import Stopped, StopRequest
 from refersat.training.journal import Journal, PhraseTerms, phrase_terms
@@ -76,6 +76,7 @@ def train(
     trainee = _trainee(setup, devices, tokenizer.vocab_size)
     model = trainee.model
     told = parts_table(summaries(model, dict(setup.start.origins)), recipe) if devices.main else []
+    told += slow_precision(recipe, devices.device)
     prepared = devices.prepare(trainee)
     optimizer = _optimizer(trainee, recipe)
     average = MovingAverage(model, recipe.optimizer.average)
@@ -86,6 +87,8 @@ def train(
     changed: list[str] = []
     if resume:
         state = folder.checkpoints.load()
+        if state["step"] > schedule.steps:
+            raise UserError(f"{state['step']} steps are done, and the recipe has {schedule.steps}: lengthen its stages")
         learner.load(state)
         step, best, measured = state["step"], state["best"], state["measured"]
         if devices.main:
@@ -97,6 +100,7 @@ def train(
         for line in told:
             tell(line)
         if resume:
+            tell(_gone_on(step, schedule.steps, changed))
             journal.note(step, resumed=True, recipe_changed=changed)
 
     def measure() -> float:
@@ -122,7 +126,7 @@ def train(
     sampler = setup.sampler(tokenizer, model.config)
     stopping = False
     began = time.perf_counter()
-    with StopRequest() as request:
+    with StopRequest(answers=devices.main) as request:
         if measured < step and schedule.validates_after(step):  # the stop came first
             best, measured = measure(), step
             save()
@@ -234,6 +238,12 @@ def _not_a_number(loss: float, gradient: float, step: int, batches: tuple[AnyBat
     saved = folder.checkpoints.steps()
     kept = f"; the state after step {saved[-1]} is kept" if saved else ""
     return f"{what} at step {step}: try a lower optimizer.learning_rate{kept}. The batch was: {shown}"
+
+
+def _gone_on(step: int, steps: int, changed: Sequence[str]) -> str:
+    if step == steps:
+        return f"all {steps} steps are done: nothing is left to train"
+    return f"going on after step {step} of {steps}" + (f"; changed: {', '.join(changed)}" if changed else "")
 
 
 def _told(step: int, scores: Mapping[str, Any]) -> str:

@@ -29,7 +29,7 @@ class Span(_Section):
 
 
 def _steps_alone(value: Any) -> Any:
-    return {"steps": value} if isinstance(value, int) else value
+    return {"steps": value} if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 Length = Annotated[Span, BeforeValidator(_steps_alone)]

@@ -12,13 +12,10 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from refersat.errors import UserError
 from refersat.training.recipe import Recipe
-
-_TAGS = ("outlines", "samples")
-"""Pydantic puts these into the place of an error below `data`; they are no fields."""
+from refersat.training.recipe_faults import faults
 
 
 def load_recipe(source: str, overrides: Sequence[str]) -> Recipe:
@@ -92,12 +89,4 @@ def _validated(content: dict[str, Any], told: str) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        faults = "; ".join(_fault(each) for each in error.errors())
-        raise UserError(f"{told}: {faults} (give fields in the recipe, or with --set FIELD=VALUE)") from None
-
-
-def _fault(error: ErrorDetails) -> str:
-    place = [str(part) for part in error["loc"]]
-    if place[:1] == ["data"] and len(place) > 1 and place[1] in _TAGS:
-        del place[1]
-    return ": ".join(part for part in (".".join(place), error["msg"].removeprefix("Value error, ")) if part)
+        raise UserError(f"{told}: {faults(error)}") from None

@@ -113,7 +113,7 @@ class RunFolder:
         Returns:
             Which fields of the recipe were changed for what follows.
         """
-        before = json.loads(self.recipe.read_text(encoding="utf-8")) if self.recipe.exists() else {}
+        before = self._recipe_before()
         after = recipe.model_dump(mode="json")
         self._write_recipe(recipe)
         for log in (self.log, self.samples):
@@ -152,6 +152,13 @@ class RunFolder:
         for left in (*self.path.glob(".*.tmp"), *self.path.glob("states/*.tmp")):
             left.unlink()
 
+    def _recipe_before(self) -> dict[str, Any]:
+        """The recipe in the folder as plain values; {} where somebody took it away or spoilt it."""
+        try:
+            return dict(json.loads(self.recipe.read_text(encoding="utf-8")))
+        except (FileNotFoundError, ValueError, TypeError):
+            return {}
+
     def _write_recipe(self, recipe: Recipe) -> None:
         write_file(self.recipe, recipe.model_dump_json(indent=2).encode())
 
@@ -172,7 +179,7 @@ def _put_in_place(new: Path, target: Path) -> None:
 def _step_of(line: bytes) -> float:
     try:
         return int(json.loads(line)["step"])
-    except ValueError:  # the crash came in the middle of a line
+    except (ValueError, KeyError, TypeError):  # the crash came in the middle of a line
         return float("inf")
 
 

@@ -77,13 +77,23 @@ def read_training_samples(data: SampleData, *, boxes_suffice: bool = False) -> T
 
 
 def _held_out(samples: Sequence[Sample], share: float) -> tuple[list[Sample], list[Sample]]:
-    """Training and validation, by image: what is said of one image stays together. No matter what else is there."""
+    """Training and validation, by image: what is said of one image stays together. No matter what else is there.
+
+    Of few images chance may choose none: the one that would be chosen first is held out in any case.
+    """
+    chances = {sample.image.name: _chance(sample.image.name) for sample in samples}
+    first = min(chances, key=lambda name: chances[name]) if len(chances) > 1 else None
     kept: list[Sample] = []
     held: list[Sample] = []
     for sample in samples:
-        digest = hashlib.sha256(sample.image.name.encode()).digest()
-        (held if int.from_bytes(digest[:8], "big") < share * 2**64 else kept).append(sample)
+        name = sample.image.name
+        (held if chances[name] < share or name == first else kept).append(sample)
     return kept, held
+
+
+def _chance(name: str) -> float:
+    """0 to 1."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
 
 
 def _check_apart(train: Sequence[Sample], validation: Sequence[Sample]) -> None:

@@ -1,9 +1,6 @@
-import itertools
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
 
 from refersat.evaluation.page import charts
 from refersat.evaluation.page.charts import HEIGHT, WIDTH, Axis, Bin, ReliabilityBin, Series
@@ -17,33 +14,6 @@ def drawn(markup, path):
 
 def numbers(element, *names):
     return [float(element.attrib[name]) for name in names]
-
-
-@given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
-def test_round_numbers_lie_within_and_are_evenly_spaced(low, size):
-    high = low + size
-    assume(high > low)
-    found = charts.round_numbers(low, high)
-    margin = 1e-6 * size
-    assert 2 <= len(found) <= 8
-    assert low - margin <= found[0]
-    assert found[-1] <= high + margin
-    steps = {round((b - a) / size, 6) for a, b in itertools.pairwise(found)}
-    assert len(steps) == 1
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [
-        (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]),
-        (0, 58, [0, 20, 40]),
-        (-3, 3, [-2, 0, 2]),
-        (0, 1234, [0, 500, 1000]),
-        (5, 5, [5]),
-    ],
-)
-def test_round_numbers(low, high, expected):
-    assert charts.round_numbers(low, high) == expected
 
 
 def test_line_runs_from_corner_to_corner():

@@ -1,0 +1,32 @@
+"""How a mask looks on its image, wherever one is shown: tinted, with a bright outline on a dark halo."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+MASK = (255, 40, 120)  # a magenta that neither land nor water nor roofs have
+HALO = (20, 8, 14)
+ABSENT = (255, 190, 60)
+
+
+def tint(picture: NDArray[np.uint8], shape: NDArray[np.uint8], share: float) -> None:
+    """Mix `share` of the mask's colour into a picture (H, W, 3) where `shape` (H, W) is 1."""
+    inside = shape.astype(bool)
+    picture[inside] = np.rint(picture[inside] * (1 - share) + np.array(MASK) * share).astype(np.uint8)
+
+
+def outline(picture: NDArray[np.uint8], shape: NDArray[np.uint8], *, thickness: int, halo: int) -> None:
+    """Draw the outline of `shape` (H, W), 0 or 1, into a picture (H, W, 3), in pixels; `halo` 0 leaves that out."""
+    outlines, _ = cv2.findContours(shape, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    if halo:
+        cv2.drawContours(picture, outlines, -1, HALO, halo, cv2.LINE_AA)
+    cv2.drawContours(picture, outlines, -1, MASK, thickness, cv2.LINE_AA)
+
+
+def faded(picture: NDArray[np.uint8], *, colour: float, light: float) -> NDArray[np.uint8]:
+    """A picture (H, W, 3) in which nothing was found: of its colours and its light only these shares are left."""
+    grey = picture.mean(axis=2, keepdims=True)
+    left: NDArray[np.uint8] = np.rint(light * (colour * picture + (1 - colour) * grey)).astype(np.uint8)
+    return left
