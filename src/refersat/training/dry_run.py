@@ -139,7 +139,7 @@ def _memory_line(trainee: AnyTrainee, recipe: Recipe, costs: list[Cost], process
     return f"memory about {_gigabytes(sum(parts.values()))} for each process ({told})"
 
 
-def _disk_line(trainee: Trainee, recipe: Recipe) -> str:
+def _disk_line(trainee: AnyTrainee, recipe: Recipe) -> str:
     """What will lie in the run's folder at the worst moment: a state more than is kept, and a model more."""
     every, trained = _counts(trainee)
     averaged = 0 if recipe.optimizer.average is None else 4 * trained
@@ -148,7 +148,7 @@ def _disk_line(trainee: Trainee, recipe: Recipe) -> str:
     return f"disk about {_gigabytes(states + models)} ({recipe.keep + 1} states of {_gigabytes(state)}, 3 models)"
 
 
-def _counts(trainee: Trainee) -> tuple[int, int]:
+def _counts(trainee: AnyTrainee) -> tuple[int, int]:
     """How many parameters there are, and how many train."""
     parameters = list(trainee.parameters())
     return sum(each.numel() for each in parameters), sum(each.numel() for each in parameters if each.requires_grad)
