@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from refersat.box import Box
 from refersat.data.listing import Faults
 from refersat.data.places import find_image_folder
-from refersat.data.samples import Box, Sample
+from refersat.data.samples import Sample
 from refersat.data.segmentation import SegmentedMask, box_of, is_empty
 from refersat.errors import UserError
 

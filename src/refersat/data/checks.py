@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from refersat.box import box_iou, hull, mask_box
 from refersat.data.leakage import Fingerprint, fingerprint
 from refersat.data.masks import count_grey
-from refersat.data.samples import Box, Sample
+from refersat.data.samples import Sample
 from refersat.data.scan import ImageGroup
 from refersat.data.segmentation import SegmentedMask
 from refersat.errors import UserError
@@ -191,27 +192,7 @@ def _check_boxes(sample: Sample, shape: tuple[int, int] | None, mask: NDArray[np
             message = f"{text} in an image of {shape[1]} x {shape[0]}"
             yield Fault("box-outside", str(sample.image), message, sample.split, sample.id)
     if sample.boxes and good and mask is not None:
-        overlap = box_iou(_hull(sample.boxes), mask_box(mask))
+        overlap = box_iou(hull(sample.boxes), mask_box(mask))
         if overlap < LEAST_BOX_OVERLAP:
             message = f"the IoU of the boxes' hull with the mask's is {overlap:.2f}"
             yield Fault("box-elsewhere", str(sample.image), message, sample.split, sample.id)
-
-
-def mask_box(mask: NDArray[np.bool_]) -> Box:
-    """The smallest box around a mask that is not empty."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return float(columns[0]), float(rows[0]), float(columns[-1]) + 1, float(rows[-1]) + 1
-
-
-def _hull(boxes: tuple[Box, ...]) -> Box:
-    x0, y0, x1, y1 = zip(*boxes, strict=True)
-    return min(x0), min(y0), max(x1), max(y1)
-
-
-def box_iou(one: Box, other: Box) -> float:
-    """Intersection over union of two boxes."""
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    shared = max(width, 0.0) * max(height, 0.0)
-    whole = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)) - shared
-    return shared / whole if whole else 0.0

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+from refersat.box import Box
 from refersat.data.listing import Faults, Listing, check_split, finish, unique
 from refersat.data.places import find_image_folder, find_listing
-from refersat.data.samples import ALL_SPLITS, Box, Sample, SampleSet
+from refersat.data.samples import ALL_SPLITS, Sample, SampleSet
 from refersat.errors import UserError
 
 SPLITS = ("train", "val", "test")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refersat.data.samples import Box
+from refersat.box import Box
 
 MAX_PIXELS = 100_000_000
 """As for images; a few wrong digits in a size must not ask for all memory."""

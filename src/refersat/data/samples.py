@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from refersat.box import Box
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 ALL_SPLITS = "all"
-
-Box = tuple[float, float, float, float]
-"""x0, y0, x1, y1 in pixels of the image; x1 and y1 lie behind the last pixel."""
 
 
 @dataclass(frozen=True)

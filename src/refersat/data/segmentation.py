@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from refersat.box import Box
 from refersat.data import rle, shapes
-from refersat.data.samples import Box
 from refersat.data.shapes import Shape
 from refersat.errors import UserError
 

@@ -28,7 +28,7 @@ def overlap(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> tuple[in
     return int(np.count_nonzero(prediction & truth)), int(np.count_nonzero(prediction | truth))
 
 
-def iou(intersection: int, union: int) -> float:
+def iou(intersection: float, union: float) -> float:
     """Intersection over union in 0..1; 0 where the union is empty, as in the code of RMSIN, LGCE, FIANet and MAFN."""
     return intersection / union if union else 0.0
 

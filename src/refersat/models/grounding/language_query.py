@@ -1,0 +1,84 @@
+"""The language-query grounder, ready to run: a model with its tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from refersat.errors import UserError
+from refersat.models.answering import TOGETHER
+from refersat.models.folder import CONFIG_FILE, read_description
+from refersat.models.grounding.configuration import GroundingConfig
+from refersat.models.grounding.grounder import Grounded
+from refersat.models.grounding.letterbox import letterbox
+from refersat.models.grounding.model import GroundingModel
+from refersat.models.peers.pretrained import load_network
+from refersat.text.phrases import Tokenizer
+from refersat.text.roberta import RobertaTokenizer
+from refersat.text.tokenizer import PhraseTokenizer
+
+
+class LanguageQueryGrounder:
+    """A `GroundingModel` as a `Grounder`: the box of the best query, with its score.
+
+    Args:
+        model: on its device, in evaluation mode.
+        tokenizer: of its phrases.
+    """
+
+    def __init__(self, model: GroundingModel, tokenizer: Tokenizer) -> None:
+        self.model = model
+        self._tokenizer = tokenizer
+
+    @classmethod
+    def load(cls, folder: Path, *, device: torch.device) -> LanguageQueryGrounder:
+        """Load it from its folder, in float32: boxes are coordinates.
+
+        Raises:
+            UserError: something in the folder is missing, damaged or does not fit.
+        """
+        kind = read_description(folder).get("model_type")
+        if kind != GroundingConfig.model_type:
+            raise UserError(f"{folder / CONFIG_FILE} says model_type {kind}, not {GroundingConfig.model_type}")
+        model = load_network(GroundingModel, folder, device=device, dtype=torch.float32)
+        tokenizer = read_tokenizer(folder, model.config)
+        if tokenizer.vocab_size > model.config.vocab_size:
+            raise UserError(
+                f"the tokenizer of {folder} has {tokenizer.vocab_size} tokens, more than the model's "
+                f"{model.config.vocab_size}: it belongs to another model"
+            )
+        return cls(model, tokenizer)
+
+    @property
+    def parameters(self) -> int:
+        """Number of its parameters."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    @torch.inference_mode()
+    def ground(self, image: NDArray[np.uint8], phrases: Sequence[str]) -> Grounded:
+        """The image is seen once, whatever the number of phrases; see `Grounder.ground`."""
+        device = self.model.device
+        pixel_values, valid = (each.to(device) for each in letterbox([image], self.model.config.image_size))
+        maps = self.model.look(pixel_values)
+        found = []
+        for start in range(0, len(phrases), TOGETHER):
+            input_ids, attention_mask = self._tokenizer(phrases[start : start + TOGETHER])
+            found.append(self.model.ground(maps, valid, input_ids.to(device), attention_mask.to(device)))
+        return Grounded(
+            torch.cat([each.boxes for each in found]).cpu(), torch.cat([each.scores for each in found]).cpu()
+        )
+
+
+def read_tokenizer(folder: Path, config: GroundingConfig) -> Tokenizer:
+    """The tokenizer of a grounder's folder.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    if config.text_network == "roberta":
+        return RobertaTokenizer(folder, max_length=config.max_text_length)
+    return PhraseTokenizer.from_folder(folder, config.max_text_length)

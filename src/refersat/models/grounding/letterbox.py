@@ -1,0 +1,46 @@
+"""From pixels to the grounder's view: the longer side made to fit, the rest filled up on the right and below.
+
+With the filling on these two sides alone, boxes in shares of the image are the same before and after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from refersat.models.preprocess import normalise
+
+
+def letterbox(images: Sequence[NDArray[np.uint8]], side: int) -> tuple[Tensor, Tensor]:
+    """Make a batch of images ready for `GroundingModel`.
+
+    Args:
+        images: RGB arrays (H, W, 3) uint8, sizes may differ.
+        side: S of the square.
+
+    Returns:
+        pixel_values (N, 3, S, S) float32, and valid (N, 2) float32: the shares of width and height that are image.
+        What is filled up has ImageNet's mean colour.
+    """
+    pixel_values = torch.zeros(len(images), 3, side, side)
+    valid = torch.empty(len(images), 2)
+    for index, image in enumerate(images):
+        height, width = fitted(image.shape[:2], side)
+        scaled = F.interpolate(
+            normalise(image), size=(height, width), mode="bilinear", align_corners=False, antialias=True
+        )
+        pixel_values[index, :, :height, :width] = scaled[0]
+        valid[index] = torch.tensor([width / side, height / side])
+    return pixel_values, valid
+
+
+def fitted(shape: tuple[int, ...], side: int) -> tuple[int, int]:
+    """Height and width of an image (H, W) in a letterbox of this side: the longer one is `side`, both at least 1."""
+    longer = max(shape)
+    height, width = (max(1, round(each * side / longer)) for each in shape)
+    return height, width
