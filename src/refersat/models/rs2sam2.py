@@ -193,7 +193,7 @@ class RS2Sam2Model(PreTrainedModel):
         return torch.sigmoid(2 * logits - 1) if self.config.two_class_logit else torch.sigmoid(logits)
 
     def feature_levels(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Feature maps of the trunk's four stages -> (., hidden, S/4, S/4), (., hidden, S/8, S/8), (., hidden, S/16, S/16)."""
+        """The trunk's four maps -> (., hidden, S/4, S/4), (., hidden, S/8, S/8), (., hidden, S/16, S/16)."""
         # The two coarse levels meet in the neck; the fine ones may stand for several phrases.
         most = max(len(level) for level in maps)
         outputs, _ = self.neck([*maps[:2], *(per_phrase(level, most) for level in maps[2:])])

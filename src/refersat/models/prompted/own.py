@@ -69,12 +69,12 @@ class OwnSam:
         sparse, dense = model.prompt_encoder(
             prompts.get("input_points"), prompts.get("input_labels"), prompts["input_boxes"], None
         )
-        masks, _, _, _ = model.mask_decoder(
+        masks: Tensor = model.mask_decoder(
             image_embeddings=image,
             image_positional_embeddings=model.image_positions(image),
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=dense,
             multimask_output=False,
             high_resolution_features=details,
-        )
+        )[0]
         return masks[0, :, 0].float()

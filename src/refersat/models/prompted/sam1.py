@@ -1,4 +1,4 @@
-"""SAM (Kirillov et al., ICCV 2023), by Transformers, as it was released: the family that the PSLG-SAM paper builds on."""
+"""SAM (Kirillov et al., ICCV 2023), by Transformers, as it was released: what the PSLG-SAM paper builds on."""
 
 from __future__ import annotations
 
