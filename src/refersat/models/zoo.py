@@ -224,10 +224,10 @@ _FETCHED = (
         parts={SAM_FOLDER: HubSource(repository="facebook/sam2.1-hiera-large")},
         published={"RRSIS-D test": {"mIoU": 70.61}, "RRSIS-M test": {"mIoU": 67.04}},
         notes=(
-            "Fetching brings SAM alone: nobody published weights of the grounder. Train one, or take Grounding DINO, and "
-            f'name its folder in {PSLG_FILE} beside this card: "grounder". Without one it does not run.',
-            "The published numbers are the paper's own system's, with SAM's mask decoder fine-tuned; about 67.4 on RRSIS-D "
-            "without. Neither its weights nor its code are public; what it leaves open is chosen here.",
+            "Fetching brings SAM alone: nobody published weights of the grounder. Train one, or take Grounding DINO, "
+            f'and name its folder in {PSLG_FILE} beside this card as "grounder". Without one it does not run.',
+            "The published numbers are of the paper's own system, with SAM's mask decoder fine-tuned; about 67.4 on "
+            "RRSIS-D without. Neither its weights nor its code are public; what it leaves open is chosen here.",
             "One box for each phrase: of a group that a phrase names, it finds one member, or one box around all.",
             "The score is the grounder's; all computes in float32, whatever --dtype says.",
             _RANDOM_WEIGHTS,

@@ -25,7 +25,9 @@ def assemble(
         target: must not be there yet.
         grounder: folder of a grounder, or folder or name of any model.
         sam: folder of SAM 2 or SAM.
-        use_point, use_boundary, presence_threshold: see `PslgOptions`.
+        use_point: see `PslgOptions`, as for the following.
+        use_boundary: whether SAM's mask is improved.
+        presence_threshold: None takes the grounder's own.
 
     Raises:
         UserError: `target` is there or cannot be written, or there is no such network.

@@ -27,7 +27,7 @@ class PslgDescription(PslgOptions):
 
     grounder: str = Field(
         GROUNDER_FOLDER,
-        description="folder of a language-query grounder, Grounding DINO or any model; or a model's name",
+        description="folder of a grounder, Grounding DINO or any model; or a model's name",
     )
     sam: str = Field(SAM_FOLDER, description="folder of SAM 2, SAM, or an RS2-SAM 2 trained to be prompted")
 
@@ -75,11 +75,11 @@ def network_folders(folder: Path) -> dict[str, Path]:
     grounder, sam = description.grounder_place(folder), description.sam_place(folder)
     if isinstance(grounder, Path) and not grounder.is_dir():
         raise UserError(
-            f"{folder} has no grounder: nobody published weights of PSLG-SAM's. Train one (`refersat train`, see "
-            f'docs/how-to/pslg-sam.md) or take a folder of Grounding DINO, and name it in {folder / PSLG_FILE}: "grounder"'
+            f"{folder} has no grounder, and nobody published weights of PSLG-SAM's: train one (docs/how-to/pslg-sam.md) "
+            f'or take a folder of Grounding DINO, and name it in {folder / PSLG_FILE} as "grounder"'
         )
     if not sam.is_dir():
-        raise UserError(f'{folder} has no SAM: there is no {sam}; name its folder in {folder / PSLG_FILE}: "sam"')
+        raise UserError(f'{folder} has no SAM: there is no {sam}; name its folder in {folder / PSLG_FILE} as "sam"')
     return {"grounder": grounder if isinstance(grounder, Path) else locate(grounder)[0], "sam": sam}
 
 

@@ -1,4 +1,4 @@
-"""The two stages together: the grounder's box, a point in it, SAM's mask, its boundary moved to where colours change."""
+"""The two stages together: the grounder's box, a point in it, SAM's mask, its boundary moved to the colours."""
 
 from __future__ import annotations
 
