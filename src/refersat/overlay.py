@@ -13,13 +13,13 @@ from PIL import ImageDraw, ImageFont
 SHORTEST_LONG_SIDE = 720  # smaller images are enlarged, so that the caption can be read
 LONGEST_SIDE = 2048  # larger ones are reduced to what a screen shows
 
-_MASK = (255, 40, 120)  # a magenta that neither land nor water nor roofs have
-_HALO = (20, 8, 14)
+MASK_COLOUR = (255, 40, 120)  # a magenta that neither land nor water nor roofs have
+HALO = (20, 8, 14)
 _TINT = 0.34
-_CAPTION = (19, 22, 28)
-_TEXT = (240, 242, 245)
-_MUTED = (150, 156, 166)
-_ABSENT = (255, 190, 60)
+CAPTION = (19, 22, 28)
+TEXT = (240, 242, 245)
+MUTED = (150, 156, 166)
+ABSENT = (255, 190, 60)
 _MAX_LINES = 3
 
 
@@ -40,12 +40,12 @@ def draw_overlay(
     """
     picture, shape = _scaled(rgb, mask)
     if present:
-        _paint(picture, shape)
+        paint_mask(picture, shape)
     else:
         picture = _faded(picture)
     caption = _caption(picture.shape[1], phrase, score, present)
     height, width = picture.shape[:2]
-    whole = PIL.Image.new("RGB", (width, height + caption.height), _CAPTION)
+    whole = PIL.Image.new("RGB", (width, height + caption.height), CAPTION)
     whole.paste(PIL.Image.fromarray(picture), (0, 0))
     whole.paste(caption, (0, height))
     return whole
@@ -63,14 +63,14 @@ def _scaled(rgb: NDArray[np.uint8], mask: NDArray[np.bool_]) -> tuple[NDArray[np
     return np.asarray(cv2.resize(rgb, size, interpolation=how), dtype=np.uint8), (soft > 0.5).astype(np.uint8)
 
 
-def _paint(picture: NDArray[np.uint8], shape: NDArray[np.uint8]) -> None:
+def paint_mask(picture: NDArray[np.uint8], shape: NDArray[np.uint8]) -> None:
     """Tint the mask and draw its outline, a bright line on a dark halo, into the picture."""
     inside = shape.astype(bool)
-    picture[inside] = np.rint(picture[inside] * (1 - _TINT) + np.array(_MASK) * _TINT).astype(np.uint8)
+    picture[inside] = np.rint(picture[inside] * (1 - _TINT) + np.array(MASK_COLOUR) * _TINT).astype(np.uint8)
     outlines, _ = cv2.findContours(shape, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     thickness = max(2, round(max(shape.shape) / 450))
-    cv2.drawContours(picture, outlines, -1, _HALO, thickness + 2, cv2.LINE_AA)
-    cv2.drawContours(picture, outlines, -1, _MASK, thickness, cv2.LINE_AA)
+    cv2.drawContours(picture, outlines, -1, HALO, thickness + 2, cv2.LINE_AA)
+    cv2.drawContours(picture, outlines, -1, MASK_COLOUR, thickness, cv2.LINE_AA)
 
 
 def _faded(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -83,25 +83,28 @@ def _caption(width: int, phrase: str, score: float, present: bool) -> PIL.Image.
     """A bar with the phrase on the left and the score, or "not found", on the right."""
     size = min(max(16, round(width / 40)), 40)
     font, small = ImageFont.load_default(size), ImageFont.load_default(max(13, round(size * 0.8)))
-    verdict, colour = (f"{score:.2f}", _MASK) if present else ("not found", _ABSENT)
+    verdict, colour = (f"{score:.2f}", MASK_COLOUR) if present else ("not found", ABSENT)
     detail = "score" if present else f"score {score:.2f}"
     pad = size
     right = max(font.getlength(verdict), small.getlength(detail))
-    lines = _wrapped(phrase, font, width - 2 * pad - round(right) - pad - size)
+    lines = wrapped(phrase, font, width - 2 * pad - round(right) - pad - size)
     line_height = round(size * 1.35)
     height = max(len(lines), 2) * line_height + pad
-    bar = PIL.Image.new("RGB", (width, height), _CAPTION)
+    bar = PIL.Image.new("RGB", (width, height), CAPTION)
     draw = ImageDraw.Draw(bar)
     draw.rectangle((0, 0, max(4, size // 4), height), fill=colour)
     top = (height - len(lines) * line_height) / 2
     for number, line in enumerate(lines):
-        draw.text((pad, top + (number + 0.5) * line_height), line, font=font, fill=_TEXT, anchor="lm")
+        draw.text((pad, top + (number + 0.5) * line_height), line, font=font, fill=TEXT, anchor="lm")
     middle = height / 2
     draw.text((width - pad, middle - line_height * 0.45), verdict, font=font, fill=colour, anchor="rm")
-    draw.text((width - pad, middle + line_height * 0.45), detail, font=small, fill=_MUTED, anchor="rm")
+    draw.text((width - pad, middle + line_height * 0.45), detail, font=small, fill=MUTED, anchor="rm")
     return bar
 
 
-def _wrapped(phrase: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: float) -> list[str]:
-    per_line = max(8, int(room * len(phrase) / font.getlength(phrase)))
-    return textwrap.wrap(phrase, per_line, max_lines=_MAX_LINES, placeholder=" …")
+def wrapped(
+    text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: float, max_lines: int = _MAX_LINES
+) -> list[str]:
+    """A text in lines that are not wider than `room` pixels, cut off where it needs more than `max_lines`."""
+    per_line = max(8, int(room * len(text) / max(font.getlength(text), 1)))
+    return textwrap.wrap(text, per_line, max_lines=max_lines, placeholder=" …")

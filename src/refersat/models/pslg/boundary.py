@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from refersat.box import mask_box
 from refersat.models.pslg.window import Window
 
 
@@ -63,7 +64,8 @@ class Refinement:
     """The mask, and how it came about.
 
     Attributes:
-        mask: (H, W) bool; the mask that was given, unless `accepted`.
+        given: (H, W) bool, the mask to begin with.
+        mask: (H, W) bool; the given one, unless `accepted`.
         accepted: whether the boundary was moved.
         reason: why, or why not, in words.
         iou: of the last iteration's mask with the given one, 0..1; 1 without iterations.
@@ -75,6 +77,7 @@ class Refinement:
         iterations: in their order.
     """
 
+    given: NDArray[np.bool_]
     mask: NDArray[np.bool_]
     accepted: bool
     reason: str
@@ -99,14 +102,14 @@ def refine_boundary(
     options = options or BoundaryOptions()
     area = int(np.count_nonzero(mask))
     if area < options.least_area:
-        return Refinement(mask, False, f"the mask has fewer than {options.least_area} px")
+        return Refinement(mask, mask, False, f"the mask has fewer than {options.least_area} px")
     window = _window(mask, options)
     view, start = window.view(image), window.view_mask(mask)
     across, down = window.scale
     radius = max(1, round(options.radius * np.sqrt(area * across * down)))
     sure = _sure(start, radius)
     if not (sure != 1).any() or not start.any() or start.all():
-        return Refinement(mask, False, "there is no background, or no foreground, to learn from")
+        return Refinement(mask, mask, False, "there is no background, or no foreground, to learn from")
     iterations = _cut(view, start, sure, options)
     refined = _joined(mask, start, iterations[-1].mask, window)
     inside = window.crop(mask)
@@ -120,6 +123,7 @@ def refine_boundary(
         whole[window.top : window.bottom, window.left : window.right] = refined
     how = f"{len(iterations)} iteration{'s' if len(iterations) > 1 else ''}"
     return Refinement(
+        mask,
         whole,
         refusal is None,
         refusal or f"accepted after {how}",
@@ -133,8 +137,7 @@ def refine_boundary(
 
 
 def _window(mask: NDArray[np.bool_], options: BoundaryOptions) -> Window:
-    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
-    box = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+    box = mask_box(mask)
     margin = max(options.least_margin, options.margin * max(box[2] - box[0], box[3] - box[1]))
     return Window.around(box, mask.shape, margin=margin, longest=options.longest_side)
 

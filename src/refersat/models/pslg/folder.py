@@ -75,7 +75,7 @@ def network_folders(folder: Path) -> dict[str, Path]:
     grounder, sam = description.grounder_place(folder), description.sam_place(folder)
     if isinstance(grounder, Path) and not grounder.is_dir():
         raise UserError(
-            f"{folder} has no grounder, and nobody published weights of PSLG-SAM's: train one (docs/how-to/pslg-sam.md) "
+            f"{folder} has no grounder, and nobody published weights of one: train it (docs/how-to/pslg-sam.md) "
             f'or take a folder of Grounding DINO, and name it in {folder / PSLG_FILE} as "grounder"'
         )
     if not sam.is_dir():
