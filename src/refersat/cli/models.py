@@ -27,12 +27,12 @@ def list_models(as_json: AsJson = False) -> None:
     """List the models that this version can run."""
     from refersat.models import zoo
 
-    rows = [(card := _card(name), _folder(name)) for name in zoo.names()]
+    rows = [(_card(name), _here(name)) for name in zoo.names()]
     if as_json:
         _print_json(
             [
-                {"name": card.name, "here": folder is not None, "summary": card.summary, "licence": card.licence}
-                for card, folder in rows
+                {"name": card.name, "here": here == "yes", "summary": card.summary, "licence": card.licence}
+                for card, here in rows
             ]
         )
         return
@@ -40,8 +40,8 @@ def list_models(as_json: AsJson = False) -> None:
     from rich.table import Table
 
     table = Table("model", "here", "what it is", "licence of the weights", box=None, pad_edge=False)
-    for card, folder in rows:
-        table.add_row(card.name, "yes" if folder else "no", card.summary, card.licence or "not known")
+    for card, here in rows:
+        table.add_row(card.name, here, card.summary, card.licence or "not known")
     Console().print(table)
 
 
@@ -150,6 +150,20 @@ def _card(name: str) -> ModelCard:
     if folder is not None and not is_name(name):
         raise UserError(f"{folder} has no card.json: nothing is known about it")
     return card(name)
+
+
+def _here(name: str) -> str:
+    """Whether a model can run on this machine: yes, no, or what of it is there."""
+    from refersat.models.pslg import SAM_FOLDER, is_pslg
+    from refersat.models.pslg.folder import network_folders
+
+    folder = _folder(name)
+    if folder is not None and is_pslg(folder):
+        try:
+            network_folders(folder)
+        except UserError:
+            return f"{SAM_FOLDER} only"
+    return "yes" if folder else "no"
 
 
 def _folder(name: str) -> Path | None:

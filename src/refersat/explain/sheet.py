@@ -16,7 +16,7 @@ from refersat.overlay import ABSENT, CAPTION, MASK_COLOUR, MUTED, TEXT, wrapped
 if TYPE_CHECKING:
     from refersat.result import Result
 
-_COLUMNS = 4
+_COLUMNS = 5  # at most
 _GAP = 20
 _HEAD = 84
 _TITLE, _DETAIL = 19, 15
@@ -33,24 +33,33 @@ def explain(result: Result) -> PIL.Image.Image:
 
 
 def _sheet(result: Result, panels: list[Panel]) -> PIL.Image.Image:
-    columns = min(_COLUMNS, len(panels))
-    rows = -(-len(panels) // columns)
-    width = columns * (SIDE + _GAP) + _GAP
-    sheet = PIL.Image.new("RGB", (width, _HEAD + rows * (SIDE + _BELOW) + _GAP), _PAPER)
+    lines = -(-len(panels) // _COLUMNS)
+    columns = -(-len(panels) // lines)
+    rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
+    heights = [max(panel.picture.shape[0] for panel in row) for row in rows]
+    size = columns * (SIDE + _GAP) + _GAP, _HEAD + sum(heights) + len(rows) * _BELOW + _GAP
+    sheet = PIL.Image.new("RGB", size, _PAPER)
     _heading(sheet, result)
+    top, number = _HEAD, 0
+    for row, height in zip(rows, heights, strict=True):
+        for column, panel in enumerate(row):
+            number += 1
+            _put(sheet, panel, number, _GAP + column * (SIDE + _GAP), top, height)
+        top += height + _BELOW
+    return sheet
+
+
+def _put(sheet: PIL.Image.Image, panel: Panel, number: int, left: int, top: int, height: int) -> None:
+    """Draw a panel into a cell whose picture is `SIDE` wide and `height` high."""
     draw = ImageDraw.Draw(sheet)
     title_font, font = ImageFont.load_default(_TITLE), ImageFont.load_default(_DETAIL)
-    for number, panel in enumerate(panels):
-        left = _GAP + number % columns * (SIDE + _GAP)
-        top = _HEAD + number // columns * (SIDE + _BELOW)
-        height, panel_width = panel.picture.shape[:2]
-        draw.rectangle((left, top, left + SIDE - 1, top + SIDE - 1), fill=CAPTION)
-        corner = left + (SIDE - panel_width) // 2, top + (SIDE - height) // 2
-        sheet.paste(PIL.Image.fromarray(panel.picture), corner)
-        draw.text((left, top + SIDE + 8), f"{number + 1}  {panel.title}", font=title_font, fill=TEXT)
-        for line, text in enumerate(wrapped(panel.detail, font, SIDE, _LINES)):
-            draw.text((left, top + SIDE + 34 + 19 * line), text, font=font, fill=MUTED)
-    return sheet
+    own_height, own_width = panel.picture.shape[:2]
+    draw.rectangle((left, top, left + SIDE - 1, top + height - 1), fill=CAPTION)
+    corner = left + (SIDE - own_width) // 2, top + (height - own_height) // 2
+    sheet.paste(PIL.Image.fromarray(panel.picture), corner)
+    draw.text((left, top + height + 8), f"{number}  {panel.title}", font=title_font, fill=TEXT)
+    for line, text in enumerate(wrapped(panel.detail, font, SIDE, _LINES)):
+        draw.text((left, top + height + 34 + 19 * line), text, font=font, fill=MUTED)
 
 
 def _heading(sheet: PIL.Image.Image, result: Result) -> None:

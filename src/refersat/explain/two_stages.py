@@ -95,10 +95,11 @@ def _regions_panel(result: Result, point: ForegroundPoint) -> Panel:
             place = point.window.to_image(float(columns.mean()) + 0.5, float(rows.mean()) + 0.5)
             view.label(f"{region.convexity:.2f}", *place)
     count = len(point.candidates)
-    detail = (
-        f"{count} after opening and watershed, {passed} large enough (the others grey), with their convexity; "
-        "the chosen one green."
-    )
+    detail = "One region after opening and watershed, with its convexity."
+    if count > 1:
+        detail = f"{count} after opening and watershed, with their convexity; green is chosen."
+        if passed < count:
+            detail += f" {count - passed} too small, grey."
     return Panel(view.picture, "Region" if count == 1 else "Regions", detail)
 
 

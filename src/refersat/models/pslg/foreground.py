@@ -146,6 +146,8 @@ def _cluster(view: NDArray[np.uint8], options: PointOptions) -> tuple[NDArray[np
     smooth = cv2.medianBlur(view, options.median | 1) if options.median > 1 else view
     lab = cv2.cvtColor(smooth.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     pixels = lab.reshape(-1, 3)
+    if len(pixels) < 2:
+        return None, 0.0
     sample = np.ascontiguousarray(pixels[_evenly(len(pixels), options.samples)])
     # OpenCV draws the first centres from a generator of its own.
     cv2.setRNGSeed(options.seed)
