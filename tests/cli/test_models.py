@@ -37,7 +37,7 @@ def test_list_shows_every_name(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert all(name in out for name in zoo.names())
     assert "none stated" in out
-    assert "pslg" not in out
+    assert "pslg-sam" in out
 
 
 @pytest.mark.usefixtures("stored")
