@@ -29,10 +29,19 @@ def recipe_file(tmp_path: Path) -> Path:
 
 
 def test_shipped_recipes_need_only_the_data() -> None:
-    names = ["built-in", "own-triplets", "rs2sam2-refsegrs", "rs2sam2-risbench", "rs2sam2-rrsisd"]
+    names = [
+        "built-in",
+        "built-in-grounder",
+        "grounder-dior-rsvg",
+        "grounder-rrsisd",
+        "own-triplets",
+        "rs2sam2-refsegrs",
+        "rs2sam2-risbench",
+        "rs2sam2-rrsisd",
+    ]
     assert shipped_recipes() == names
     for name in names:
-        recipe = load_recipe(name, PATHS if name == "built-in" else ["data.train=triplets:mine"])
+        recipe = load_recipe(name, PATHS if name.startswith("built-in") else ["data.train=triplets:mine"])
         assert recipe.name == name
         assert Schedule.of(recipe, 100).steps > 0
 
@@ -54,6 +63,22 @@ def test_the_papers_recipes_are_the_papers(name: str, samples: int, steps: int, 
     assert recipe.optimizer.weight_decay == 0.01
     assert (recipe.loss.cross_entropy, recipe.loss.dice, recipe.loss.boundary) == (0.9, 0.2, 0.2)
     assert recipe.base == "large"
+
+
+@pytest.mark.parametrize(("name", "samples"), [("grounder-dior-rsvg", 26991), ("grounder-rrsisd", 12181)])
+def test_the_grounders_recipes_are_the_papers(name: str, samples: int) -> None:
+    recipe = load_recipe(name, ["data.train=triplets:mine"])
+    assert isinstance(recipe.data, SampleData)
+    schedule = Schedule.of(recipe, samples)
+    assert schedule.steps == round(70 * samples / 8)
+    last = round(30 * samples / 8)
+    assert schedule.rate(0) == schedule.rate(schedule.steps - last - 1) == 1e-4
+    assert schedule.rate(schedule.steps - last) == schedule.rate(schedule.steps - 1) == pytest.approx(1e-5)
+    assert (recipe.parts.image_network.learning_rate, recipe.parts.text_network.learning_rate) == (5e-5, 1e-5)
+    assert (recipe.box_loss.focal, recipe.box_loss.box, recipe.box_loss.giou) == (2, 5, 2)
+    options = recipe.optimizer
+    assert (options.kind, options.weight_decay, options.clip, options.average) == ("adamw", 5e-4, 0.1, None)
+    assert (recipe.data.flip, recipe.stages[0].image_size, recipe.base) == ("none", 800, "lqvg")
 
 
 def test_data_is_of_one_kind_or_the_other(recipe_file: Path) -> None:

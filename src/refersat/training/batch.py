@@ -2,23 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from refersat.box import Box
 from refersat.models.configuration import RS2Sam2Config
 from refersat.models.preprocess import preprocess
 from refersat.text.tokenizer import PhraseTokenizer
 
 
+class AnyBatch:
+    """What batches of every task have: B phrases about N views, B/N in a row about each; see `Batch`."""
+
+    pixel_values: Tensor
+    input_ids: Tensor
+    attention_mask: Tensor
+    present: Tensor
+    named: Tensor | None
+    labels: Tensor | None
+    label_weights: Tensor | None
+    views: tuple[str, ...]
+    phrases: tuple[str, ...]
+
+    def to(self, device: torch.device) -> Self:
+        """The same batch on a device."""
+        moved: dict[str, Any] = {name: t.to(device) for name, t in vars(self).items() if isinstance(t, Tensor)}
+        return replace(cast(Any, self), **moved)  # type: ignore[no-any-return]
+
+    def told(self) -> list[str]:
+        """A line for each phrase, or for each view where there are none: "ship.png: the red ship"."""
+        if not self.phrases:
+            return list(self.views)
+        each = len(self.phrases) // len(self.views)
+        return [f"{self.views[number // each]}: {phrase}" for number, phrase in enumerate(self.phrases)]
+
+
 @dataclass(frozen=True)
-class Batch:
-    """B phrases about N views of side S, B/N in a row about each.
+class Batch(AnyBatch):
+    """Of an RS2-SAM 2: B phrases about N views of side S, B/N in a row about each.
 
     `pixel_values` (N, 3, S, S), `union_pixel_values` (N, 3, U, U), `input_ids` and `attention_mask` (B, L),
     `target` (B, 1, S, S) float 0 or 1, `present` (B,) float 0 or 1. Where the views' objects have outlines:
@@ -42,24 +69,13 @@ class Batch:
     views: tuple[str, ...] = ()
     phrases: tuple[str, ...] = ()
 
-    def to(self, device: torch.device) -> Batch:
-        """The same batch on a device."""
-        moved: dict[str, Any] = {name: t.to(device) for name, t in vars(self).items() if isinstance(t, Tensor)}
-        return replace(self, **moved)
-
-    def told(self) -> list[str]:
-        """A line for each phrase, or for each view where there are none: "ship.png: the red ship"."""
-        if not self.phrases:
-            return list(self.views)
-        each = len(self.phrases) // len(self.views)
-        return [f"{self.views[number // each]}: {phrase}" for number, phrase in enumerate(self.phrases)]
-
 
 @dataclass(frozen=True)
 class View:
     """One view and what is said about it, before it is part of a batch.
 
     `pixels` (H, W, 3) uint8, `targets` (P, S, S) bool for its P phrases, `present` whether they name something there,
+    `boxes` of what they name as x0, y0, x1, y1 in shares of the view, None where that is nothing,
     `named` their categories from 0, `labels` and `label_weights` (S/4, S/4) and `edges` (4, S/4, S/4), as in `Batch`.
     """
 
@@ -68,6 +84,7 @@ class View:
     phrases: list[str]
     targets: NDArray[np.bool_]
     present: list[bool]
+    boxes: list[Box | None] = field(default_factory=list)
     named: list[int] | None = None
     labels: NDArray[np.int64] | None = None
     label_weights: NDArray[np.float32] | None = None
@@ -97,6 +114,10 @@ def collate(views: Sequence[View], tokenizer: PhraseTokenizer, config: RS2Sam2Co
         views=tuple(view.name for view in views),
         phrases=phrases,
     )
+
+
+Collate = Callable[[Sequence[View], Any, Any], AnyBatch]
+"""Puts views together with a tokenizer and a configuration whose `image_size` is the views'."""
 
 
 def shares(batch_size: int, *, rank: int, processes: int, parts: int) -> list[range]:

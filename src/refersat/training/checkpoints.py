@@ -16,8 +16,8 @@ import torch
 from refersat.errors import UserError
 from refersat.models.official import few
 from refersat.training.devices import whole
-from refersat.training.objective import Trainee
 from refersat.training.parameters import MovingAverage
+from refersat.training.trainee import AnyTrainee
 
 _NAME = re.compile(r"step-(\d+)\.pt")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -27,7 +27,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 class Learner:
     """What changes while a run goes on, but for its files."""
 
-    trainee: Trainee
+    trainee: AnyTrainee
     optimizer: torch.optim.Optimizer
     average: MovingAverage
 

@@ -15,6 +15,9 @@ from refersat.page.drawing import Drawing
 _WIDTH, _PANEL, _GAP, _LEFT, _LEGEND = 880, 230, 62, 62, 130
 _POINTS = 400  # of a line; more would be blots
 
+_MEASURES = ("mIoU", "oIoU", "Pr@0.5", "cumIoU", "Acc@0.5")
+"""Of masks or of boxes."""
+
 Points = Sequence[tuple[float, float]]
 
 
@@ -44,9 +47,9 @@ def draw_curves(log: Path, *, name: str) -> bytes | None:
     ]
     scored = [entry for entry in validations if "mIoU" in entry["validation"]]
     if scored:
-        measures = ("mIoU", "oIoU", "Pr@0.5")
+        measures = [each for each in _MEASURES if each in scored[0]["validation"]]
         lines = {each: [(entry["step"], entry["validation"][each]) for entry in scored] for each in measures}
-        panels.insert(1, _Panel("validation, native, %", lines))
+        panels.insert(1, _Panel("validation, %" if "cumIoU" in measures else "validation, native, %", lines))
     last = max(entry["step"] for entry in steps)
     drawing = Drawing(f"Training of {name}: {last:,} steps", _WIDTH, len(panels) * (_PANEL + _GAP))
     for number, panel in enumerate(panels):

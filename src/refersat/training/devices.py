@@ -11,13 +11,12 @@ import torch
 from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedDataParallelKwargs, gather_object
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from refersat.errors import UserError
-from refersat.models.beit3 import UnionEncoderLayer
-from refersat.models.hiera import FusedBlock
-from refersat.models.rs2sam2 import RS2Sam2Model
-from refersat.training.objective import Totals, Trainee
+from refersat.training.objective import Totals
 from refersat.training.recipe import Recipe
+from refersat.training.trainee import AnyTrainee
 
 Item = TypeVar("Item")
 
@@ -68,7 +67,7 @@ class Devices:
         if self.sharded and recipe.optimizer.kind == "muon":
             raise UserError("muon works on whole matrices, which no process of a sharded run has: use kind adamw")
 
-    def prepare(self, trainee: Trainee) -> nn.Module:
+    def prepare(self, trainee: AnyTrainee) -> nn.Module:
         """The trainee as it is to be called in training; to be done before the optimizer is made."""
         if not self.sharded:
             prepared: nn.Module = self.accelerator.prepare(trainee)
@@ -78,7 +77,7 @@ class Devices:
 
         mesh = init_device_mesh(self.device.type, (self.processes,))
         for module in trainee.modules():
-            if isinstance(module, FusedBlock | UnionEncoderLayer):
+            if isinstance(module, trainee.shards):
                 fully_shard(module, mesh=mesh)
         fully_shard(trainee, mesh=mesh)
         return trainee
@@ -93,7 +92,7 @@ class Devices:
             return nullcontext()
         return _unsharded_gradients(prepared) if self.sharded else self.accelerator.no_sync(prepared)
 
-    def clip(self, trainee: Trainee, most: float) -> Tensor:
+    def clip(self, trainee: AnyTrainee, most: float) -> Tensor:
         """Scale all gradients down to a norm of at most `most`; the norm before, a scalar."""
         norm = self.accelerator.clip_grad_norm_([p for p in trainee.parameters() if p.grad is not None], most)
         return whole(norm)
@@ -117,14 +116,14 @@ class Devices:
         return gathered
 
     @contextmanager
-    def whole_model(self, model: RS2Sam2Model) -> Iterator[RS2Sam2Model]:
+    def whole_model(self, model: PreTrainedModel) -> Iterator[PreTrainedModel]:
         """A model with all weights here, in evaluation mode: `model` itself, or a copy where that is sharded."""
         if not self.sharded:
             model.eval()
             yield model
             model.train()
             return
-        copy = RS2Sam2Model(model.config).to(self.device)  # type: ignore[arg-type]
+        copy = type(model)(model.config).to(self.device)  # type: ignore[arg-type]
         with torch.no_grad():
             state = dict(model.state_dict(keep_vars=True))
             for name, tensor in copy.state_dict().items():

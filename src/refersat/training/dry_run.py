@@ -15,19 +15,15 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
+from transformers.models.deformable_detr.modeling_deformable_detr import DeformableDetrEncoderLayer
 
 from refersat.device import choose_device
-from refersat.models.rs2sam2 import RS2Sam2Config
-from refersat.training.batch import Batch
 from refersat.training.initialise import empty_model
-from refersat.training.objective import Trainee
-from refersat.training.parts import checkpoint_activations, freeze, summaries
+from refersat.training.parts import checkpoint_activations, summaries
 from refersat.training.recipe import Recipe, Stage
 from refersat.training.setup import Setup, set_up
 from refersat.training.summary import parts_table
-
-_TYPICAL_LENGTH = 16
-"""Tokens of a phrase."""
+from refersat.training.trainee import AnyTrainee
 
 _SHARE_OF_PEAK = 0.4
 """Of the speed of large matrix products that training reaches: the rest goes into small layers and moving data."""
@@ -56,17 +52,10 @@ def dry_run(recipe: Recipe, *, processes: int = 1) -> list[str]:
     """
     setup = set_up(recipe)
     with torch.device("meta"):
-        trainee = Trainee(empty_model(setup.start.config), setup.categories, setup.loss)
+        trainee = setup.task.trainee(empty_model(setup.start.config), setup)
     if recipe.optimizer.activation_checkpointing:
         checkpoint_activations(trainee.model)
-    loss = setup.loss
-    freeze(
-        trainee.model,
-        recipe.parts,
-        boundary_loss=loss.boundary > 0,
-        presence_loss=loss.presence > 0,
-        edges_loss=loss.edges > 0,
-    )
+    setup.task.freeze(trainee.model, recipe.parts, setup.loss)
     parts = parts_table(summaries(trainee.model, dict(setup.start.origins)), recipe)
     costs = [cost_of(trainee, setup, stage, processes) for stage in setup.schedule.stages]
     return [
@@ -78,11 +67,14 @@ def dry_run(recipe: Recipe, *, processes: int = 1) -> list[str]:
     ]
 
 
-def cost_of(trainee: Trainee, setup: Setup, stage: Stage, processes: int) -> Cost:
+def cost_of(trainee: AnyTrainee, setup: Setup, stage: Stage, processes: int) -> Cost:
     """What a step of a stage costs one process, for a trainee on the meta device."""
     views = max(1, stage.batch_size // (processes * setup.recipe.optimizer.accumulate))
-    batch = _empty_batch(setup.start.config, stage, views, outlines=setup.categories is not None)
+    batch = setup.task.empty_batch(setup.start.config, stage, views, outlines=setup.categories is not None)
     trainee.train()
+    for module in trainee.modules():
+        if isinstance(module, DeformableDetrEncoderLayer):
+            module.eval()  # in training it looks whether its values are finite, and here are none
     trainee.weights = setup.loss_of(stage)
     saved: dict[int, int] = {}
     with FlopCounterMode(display=False) as counter, _counted(saved, trainee):
@@ -93,7 +85,7 @@ def cost_of(trainee: Trainee, setup: Setup, stage: Stage, processes: int) -> Cos
 
 
 @contextmanager
-def _counted(saved: dict[int, int], trainee: Trainee) -> Iterator[None]:
+def _counted(saved: dict[int, int], trainee: AnyTrainee) -> Iterator[None]:
     """Note the size of every storage that is kept for the backward pass, but for the weights."""
     own = {tensor.untyped_storage()._cdata for tensor in (*trainee.parameters(), *trainee.buffers())}
     kept = []
@@ -107,23 +99,6 @@ def _counted(saved: dict[int, int], trainee: Trainee) -> Iterator[None]:
 
     with saved_tensors_hooks(keep, lambda tensor: tensor):
         yield
-
-
-def _empty_batch(config: RS2Sam2Config, stage: Stage, views: int, *, outlines: bool) -> Batch:
-    phrases, side = views * stage.phrases_per_view, stage.image_size
-    with torch.device("meta"):
-        return Batch(
-            pixel_values=torch.empty(views, 3, side, side),
-            union_pixel_values=torch.empty(views, 3, config.union_image_size, config.union_image_size),
-            input_ids=torch.empty(phrases, _TYPICAL_LENGTH, dtype=torch.long),
-            attention_mask=torch.empty(phrases, _TYPICAL_LENGTH, dtype=torch.bool),
-            target=torch.empty(phrases, 1, side, side),
-            present=torch.empty(phrases),
-            named=torch.empty(phrases, dtype=torch.long) if outlines else None,
-            labels=torch.empty(views, side // 4, side // 4, dtype=torch.long) if outlines else None,
-            label_weights=torch.empty(views, side // 4, side // 4) if outlines else None,
-            edges=torch.empty(views, 4, side // 4, side // 4) if outlines else None,
-        )
 
 
 def _schedule_lines(setup: Setup) -> list[str]:
@@ -140,7 +115,7 @@ def _schedule_lines(setup: Setup) -> list[str]:
     return lines
 
 
-def _memory_line(trainee: Trainee, recipe: Recipe, costs: list[Cost], processes: int) -> str:
+def _memory_line(trainee: AnyTrainee, recipe: Recipe, costs: list[Cost], processes: int) -> str:
     """An estimate for each process."""
     every = sum(parameter.numel() for parameter in trainee.parameters())
     trained = sum(parameter.numel() for parameter in trainee.parameters() if parameter.requires_grad)

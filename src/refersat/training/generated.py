@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from copy import copy
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from refersat.box import Box, hull
 from refersat.data import shapes
 from refersat.data.coco import CocoFile, CocoImage
 from refersat.errors import UserError
-from refersat.models.rs2sam2 import RS2Sam2Config
 from refersat.text.expressions import Expression, Grammar, sample_expressions
-from refersat.text.tokenizer import PhraseTokenizer
+from refersat.text.phrases import Tokenizer
 from refersat.training.augment import SceneView, random_view
-from refersat.training.batch import Batch, View, collate
+from refersat.training.batch import AnyBatch, Collate, View, collate
 from refersat.training.recipe import OutlineData, Recipe
 from refersat.training.schedule import Schedule
 
@@ -75,7 +76,9 @@ class PhraseSampler:
     resumed anywhere and shared by any number of processes, each of which draws the whole batch and keeps its share.
     """
 
-    def __init__(self, recipe: Recipe, source: CocoFile, tokenizer: PhraseTokenizer, config: RS2Sam2Config) -> None:
+    def __init__(
+        self, recipe: Recipe, source: CocoFile, tokenizer: Tokenizer, config: Any, put_together: Collate = collate
+    ) -> None:
         assert isinstance(recipe.data, OutlineData)
         self.data = recipe.data
         self.categories = source.categories
@@ -85,19 +88,20 @@ class PhraseSampler:
         self._shares = _shares(self._scenes, self.data.rare)
         self._tokenizer = tokenizer
         self._config = config
+        self._collate = put_together
         self._grammar = Grammar(self.data.style)
         self._never_absent = frozenset(self.data.never_absent)
         self._pixels: dict[str, NDArray[np.uint8]] = {}
         self._kept_bytes = 0
 
-    def batches(self, step: int, schedule: Schedule, parts: Sequence[range]) -> list[Batch]:
+    def batches(self, step: int, schedule: Schedule, parts: Sequence[range]) -> list[AnyBatch]:
         """Parts of the batch of a step (from 0), by the numbers of their views."""
         stage = schedule.stage_at(step)
         last = max(part.stop for part in parts)
         views = self.views(step, size=last, image_size=stage.image_size, phrases=stage.phrases_per_view)
         config = copy(self._config)
         config.image_size = stage.image_size
-        return [collate(views[part.start : part.stop], self._tokenizer, config) for part in parts]
+        return [self._collate(views[part.start : part.stop], self._tokenizer, config) for part in parts]
 
     def views(self, step: int, *, size: int, image_size: int, phrases: int = 1) -> list[View]:
         """The first `size` views of a step's batch, of `image_size` pixels, with `phrases` phrases about each."""
@@ -118,6 +122,7 @@ class PhraseSampler:
                 dtype=np.bool_,
             ).reshape(-1, image_size, image_size),
             present=[bool(expression.targets) for expression in expressions],
+            boxes=[_box(view.scene, expression) for expression in expressions],
             named=[self.categories.index(expression.category) for expression in expressions],
             labels=labels,
             label_weights=label_weights,
@@ -180,6 +185,14 @@ class PhraseSampler:
             self._pixels[scene.file_name] = pixels
             self._kept_bytes += pixels.nbytes
         return pixels
+
+
+def _box(scene: CocoImage, expression: Expression) -> Box | None:
+    """Around all targets, in shares of the view's sides."""
+    if not expression.targets:
+        return None
+    x0, y0, x1, y1 = hull([shapes.bounds(scene.shapes[index]) for index in expression.targets])
+    return x0 / scene.width, y0 / scene.height, x1 / scene.width, y1 / scene.height
 
 
 def _described(source: CocoFile) -> list[CocoImage]:

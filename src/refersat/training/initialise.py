@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import torch
+from transformers import PreTrainedModel
 
 from refersat.errors import UserError
 from refersat.evaluation.provenance import model_folder
 from refersat.models.checkpoint import Checkpoint
+from refersat.models.grounding.model import GroundingConfig, GroundingModel
 from refersat.models.loading import read_folder
 from refersat.models.official import few, joined, plan_conversion
 from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model
+from refersat.text.phrases import Tokenizer
 from refersat.text.tokenizer import PhraseTokenizer
 from refersat.training.recipe import Recipe
+
+ModelConfig: TypeAlias = RS2Sam2Config | GroundingConfig
+Config = TypeVar("Config", RS2Sam2Config, GroundingConfig)
 
 
 @dataclass(frozen=True)
@@ -44,12 +50,12 @@ class Start:
         origins: parameter -> the name of its source; what is not here starts fresh.
     """
 
-    config: RS2Sam2Config
+    config: ModelConfig
     sources: tuple[Source, ...] = ()
-    tokenizer: PhraseTokenizer | None = None
+    tokenizer: Tokenizer | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
 
-    def fill(self, model: RS2Sam2Model) -> None:
+    def fill(self, model: PreTrainedModel) -> None:
         """Copy the weights into a model of `config`."""
         targets = model.state_dict()
         with torch.no_grad():
@@ -75,17 +81,15 @@ def plan_start(recipe: Recipe) -> Start:
     """
     init = recipe.init
     if init.model is not None:
-        folder = model_folder(init.model)
-        if not folder.is_dir():
-            raise UserError(
-                f"init.model: there is no folder {folder}: give that of a model, or run `refersat models fetch` first"
-            )
-        read = read_folder(folder)
-        config = _configured(recipe, read.config)
+        read = read_folder(start_folder(init.model))
+        config = configured(recipe, read.config)
         source = Source(init.model, read.checkpoint, read.sources)
-        return _checked(recipe, Start(config, (source,), read.tokenizer))
+        return checked(recipe, Start(config, (source,), read.tokenizer))
+    unfit = [name for name in ("resnet", "roberta") if getattr(init, name) is not None]
+    if unfit:
+        raise UserError(f"init.{unfit[0]} is for grounders; base {recipe.base} is none")
     base = {"built-in": RS2Sam2Config.built_in, "large": RS2Sam2Config.large, "evf-sam2": RS2Sam2Config.evf_sam2}
-    config = _configured(recipe, base[recipe.base]())
+    config = configured(recipe, base[recipe.base]())
     sources = tuple(
         _released(getattr(init, family), family) for family in ("sam2", "beit3") if getattr(init, family) is not None
     )
@@ -100,23 +104,41 @@ def plan_start(recipe: Recipe) -> Start:
             )
     elif init.beit3 is not None:
         raise UserError("init.beit3 needs its tokenizer, beit3.spm: give init.tokenizer")
-    return _checked(recipe, Start(config, sources, tokenizer))
+    return checked(recipe, Start(config, sources, tokenizer))
 
 
-def empty_model(config: RS2Sam2Config) -> RS2Sam2Model:
+def start_folder(name: str) -> Path:
+    """The folder of `init.model`.
+
+    Raises:
+        UserError: there is none.
+    """
+    folder = model_folder(name)
+    if not folder.is_dir():
+        raise UserError(
+            f"init.model: there is no folder {folder}: give that of a model, or run `refersat models fetch` first"
+        )
+    return folder
+
+
+def empty_model(config: ModelConfig) -> PreTrainedModel:
     """A model without memory for its weights."""
     with torch.device("meta"):
-        return RS2Sam2Model(config)
+        return RS2Sam2Model(config) if isinstance(config, RS2Sam2Config) else GroundingModel(config)
 
 
-def _configured(recipe: Recipe, base: RS2Sam2Config) -> RS2Sam2Config:
-    """A configuration with the recipe's changes."""
+def configured(recipe: Recipe, base: Config) -> Config:
+    """A configuration with the recipe's changes.
+
+    Raises:
+        UserError: they name what it has not, or describe no possible model.
+    """
     known: dict[str, Any] = base.to_dict()
     unknown = sorted(set(recipe.model) - set(known))
     if unknown:
         raise UserError(f"recipe {recipe.name}: model has no setting named {', '.join(unknown)}")
     try:
-        config = RS2Sam2Config(**{**known, **recipe.model})
+        config = type(base)(**{**known, **recipe.model})
         empty_model(config)
     except Exception as error:  # the many validators of Transformers share no other base
         raise UserError(f"recipe {recipe.name}: model describes no possible model: {error}") from error
@@ -134,8 +156,12 @@ def _released(file: Path, family: str) -> Source:
     return Source(file.name, checkpoint, plan.sources)
 
 
-def _checked(recipe: Recipe, start: Start) -> Start:
-    """The start with the origin of every parameter, once all weights are found to fit."""
+def checked(recipe: Recipe, start: Start) -> Start:
+    """The start with the origin of every parameter, once all weights are found to fit.
+
+    Raises:
+        UserError: they do not fit the model, or a whole model lacks some.
+    """
     shapes = {name: tuple(tensor.shape) for name, tensor in empty_model(start.config).state_dict().items()}
     origins: dict[str, str] = {}
     for source in start.sources:

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from refersat.errors import UserError
-from refersat.training.batch import Batch
+from refersat.training.batch import AnyBatch
 from refersat.training.run_folder import RunFolder
 
 PhraseTerms: TypeAlias = tuple[str, dict[str, float]]
 """A phrase with where it is from, and its own loss terms."""
 
 
-def phrase_terms(batch: Batch, terms: Mapping[str, Tensor]) -> list[PhraseTerms]:
+def phrase_terms(batch: AnyBatch, terms: Mapping[str, Tensor]) -> list[PhraseTerms]:
     """The loss terms (B,) of a batch's phrases, phrase by phrase."""
     if not terms:
         return []

@@ -15,9 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from refersat.errors import UserError
-from refersat.models.rs2sam2 import RS2Sam2Model
 from refersat.output import write_file
-from refersat.training.batch import Batch
+from refersat.training.batch import AnyBatch
 from refersat.training.checkpoints import Learner
 from refersat.training.curves import draw_curves
 from refersat.training.devices import Devices
@@ -25,16 +24,15 @@ from refersat.training.facts import facts_of
 from refersat.training.interruption import Stopped, StopRequest
 from refersat.training.journal import Journal, PhraseTerms, phrase_terms
 from refersat.training.muon import Muon
-from refersat.training.objective import Totals, Trainee
+from refersat.training.objective import Totals
 from refersat.training.parameters import MovingAverage, parameter_groups
-from refersat.training.parts import checkpoint_activations, freeze, options_of, summaries
-from refersat.training.pictures import pictures_of
+from refersat.training.parts import checkpoint_activations, options_of, summaries
 from refersat.training.recipe import Recipe
 from refersat.training.run_folder import RunFolder
 from refersat.training.setup import Setup, set_up
 from refersat.training.stream import Share, stream
 from refersat.training.summary import parts_table
-from refersat.training.validation import segmenter_of, validate
+from refersat.training.trainee import AnyTrainee
 
 Report = Callable[[int, dict[str, float]], None]
 Tell = Callable[[str], None]
@@ -105,11 +103,11 @@ def train(
         """Score the model as it is now, and keep it; the best score so far."""
         image_size = schedule.stage_at(step - 1).image_size
         with average.in_place(model), devices.whole_model(model) as whole:
-            scores = validate(devices, whole, tokenizer, setup.validation, image_size)
+            scores = setup.task.validate(devices, whole, tokenizer, setup.validation, image_size)
             score: float = scores.get("mIoU", -math.inf)
             if devices.main:
-                segmenter = segmenter_of(devices, whole, tokenizer)
-                journal.validation(step, scores, pictures_of(segmenter, setup.validation) if recipe.tensorboard else [])
+                shown = setup.validation if recipe.tensorboard else []
+                journal.validation(step, scores, setup.task.pictures(devices, whole, tokenizer, shown))
                 folder.save_model(whole, tokenizer, {**facts, "step": step, "scores": scores}, best=score > best)
                 tell(_told(step, scores))
         return max(best, score)
@@ -174,32 +172,26 @@ def train(
     return folder.best if folder.best.is_dir() else folder.model
 
 
-def _trainee(setup: Setup, devices: Devices, vocabulary: int) -> Trainee:
+def _trainee(setup: Setup, devices: Devices, vocabulary: int) -> AnyTrainee:
     """The model with its first weights, on the device, and only what is to train trainable."""
     recipe, config = setup.recipe, setup.start.config
-    if recipe.init.model is None and recipe.init.beit3 is None:  # their tables are as large as they are
+    init = recipe.init
+    if init.model is None and init.beit3 is None and init.roberta is None:  # their tables are as large as they are
         config.vocab_size = vocabulary
     if recipe.optimizer.precision == "bfloat16" and devices.device.type == "cpu":
         # PyTorch's fused attention has no fast bfloat16 kernel for CPUs; plain products are four times as fast.
         config._attn_implementation = "eager"
     torch.manual_seed(recipe.seed)
-    model = RS2Sam2Model(config)
+    model = setup.task.model(config)
     setup.start.fill(model)
     if recipe.optimizer.activation_checkpointing:
         checkpoint_activations(model)
-    loss = setup.loss
-    freeze(
-        model,
-        recipe.parts,
-        boundary_loss=loss.boundary > 0,
-        presence_loss=loss.presence > 0,
-        edges_loss=loss.edges > 0,
-    )
-    return Trainee(model, setup.categories, setup.loss).to(devices.device)
+    setup.task.freeze(model, recipe.parts, setup.loss)
+    return setup.task.trainee(model, setup).to(devices.device)
 
 
 def _learn(
-    devices: Devices, prepared: nn.Module, batches: Sequence[Batch], *, own_terms: bool
+    devices: Devices, prepared: nn.Module, batches: Sequence[AnyBatch], *, own_terms: bool
 ) -> tuple[dict[str, float], list[PhraseTerms]]:
     """Add the gradients of a batch, in the parts that it comes in.
 
@@ -223,7 +215,7 @@ def _learn(
     return dict(zip(terms, values, strict=True)), devices.together(phrases)
 
 
-def _optimizer(trainee: Trainee, recipe: Recipe) -> torch.optim.Optimizer:
+def _optimizer(trainee: AnyTrainee, recipe: Recipe) -> torch.optim.Optimizer:
     def scale(name: str) -> float:
         if not name.startswith("model."):
             return 1.0
@@ -236,7 +228,7 @@ def _optimizer(trainee: Trainee, recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups)
 
 
-def _not_a_number(loss: float, gradient: float, step: int, batches: tuple[Batch, ...], folder: RunFolder) -> str:
+def _not_a_number(loss: float, gradient: float, step: int, batches: tuple[AnyBatch, ...], folder: RunFolder) -> str:
     what = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient is {gradient}"
     shown = "; ".join(line for batch in batches for line in batch.told())
     saved = folder.checkpoints.steps()
@@ -247,4 +239,5 @@ def _not_a_number(loss: float, gradient: float, step: int, batches: tuple[Batch,
 def _told(step: int, scores: Mapping[str, Any]) -> str:
     if "mIoU" not in scores:
         return f"step {step}: model saved"
-    return f"step {step}: mIoU {scores['mIoU']:.2f}, oIoU {scores['oIoU']:.2f}, {scores['count']} phrases"
+    measures = (f"{name} {scores[name]:.2f}" for name in ("mIoU", "oIoU", "cumIoU") if name in scores)
+    return f"step {step}: {', '.join(measures)}, {scores['count']} phrases"

@@ -9,13 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from refersat.models.beit3 import UnionEncoderLayer
 from refersat.models.candidates import Survey
-from refersat.models.hiera import per_phrase
+from refersat.models.hiera import FusedBlock, per_phrase
 from refersat.models.losses import boundary, cross_entropy, dice
 from refersat.models.rs2sam2 import RS2Sam2Model, RS2Sam2Output
-from refersat.training.batch import Batch
-from refersat.training.heads import CategoryHead
+from refersat.training.batch import AnyBatch, Batch
+from refersat.training.heads import CategoryHead, category_loss
 from refersat.training.recipe import LossOptions
+from refersat.training.trainee import AnyTrainee
 
 FOREGROUND_WEIGHT = 4.0
 """Of the few cells of the pseudo-mask that the target touches."""
@@ -39,7 +41,7 @@ class Totals:
     object_weights: Tensor
 
     @classmethod
-    def of(cls, batches: Sequence[Batch]) -> Totals:
+    def of(cls, batches: Sequence[AnyBatch]) -> Totals:
         """The sums over parts of a batch."""
         return cls.from_stacked(torch.stack([_amounts(batch) for batch in batches]).sum(0))
 
@@ -53,14 +55,17 @@ class Totals:
         return cls(*values.unbind())
 
 
-class Trainee(nn.Module):
-    """The model with its training-only heads, as one module so that all gradients are shared between processes.
+class Trainee(AnyTrainee):
+    """RS2-SAM 2 with its losses; see `AnyTrainee`.
 
     Args:
         model: what is trained.
         categories: of the outlined objects; None where there are no outlines.
         weights: of the loss terms.
     """
+
+    shards = (FusedBlock, UnionEncoderLayer)
+    model: RS2Sam2Model
 
     def __init__(self, model: RS2Sam2Model, categories: int | None, weights: LossOptions) -> None:
         super().__init__()
@@ -85,13 +90,7 @@ class Trainee(nn.Module):
     def forward(
         self, batch: Batch, totals: Totals | None = None
     ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
-        """The losses of a batch, or of a part of the batch that `totals` are of.
-
-        Returns:
-            The weighted loss (scalar), its terms before weighting (scalars, detached), and for each of the B phrases
-            the terms that it has of its own (B,), detached. Added up over all parts, loss and terms are those of the
-            whole batch.
-        """
+        """See `AnyTrainee.forward`."""
         if totals is None:
             totals = Totals.of([batch])
         own: dict[str, Tensor] = {}
@@ -172,8 +171,7 @@ class Trainee(nn.Module):
         terms: dict[str, Tensor] = {}
         if self.category_head is not None:
             shown = maps if survey is None else (survey.features.permute(0, 2, 3, 1),)
-            losses = F.cross_entropy(self.category_head(shown).float(), batch.labels, reduction="none")
-            terms["categories"] = (batch.label_weights * losses).sum() / totals.label_weights
+            terms["categories"] = category_loss(self.category_head(shown), batch) / totals.label_weights
         if survey is not None and self.weights.edges:
             losses = _object_weights(batch) * _box_loss(survey.edges, batch.edges)
             terms["edges"] = losses.sum() / totals.object_weights.clamp(min=1)
@@ -194,7 +192,7 @@ class Trainee(nn.Module):
         return terms
 
 
-def _amounts(batch: Batch) -> Tensor:
+def _amounts(batch: AnyBatch) -> Tensor:
     """What a batch adds to each of the `Totals`."""
     phrases, none = batch.present.new_tensor(float(len(batch.input_ids))), batch.present.new_tensor(0.0)
     if batch.label_weights is None:
@@ -203,14 +201,14 @@ def _amounts(batch: Batch) -> Tensor:
     return torch.stack([phrases, batch.present.sum(), kinds, batch.label_weights.sum(), _object_weights(batch).sum()])
 
 
-def _kinds(batch: Batch) -> Tensor:
+def _kinds(batch: AnyBatch) -> Tensor:
     """(B, 1, S/4, S/4): 1 where the view shows the kind that the phrase names."""
     assert batch.labels is not None and batch.named is not None
     labels = per_phrase(batch.labels, len(batch.named))
     return (labels == 1 + batch.named[:, None, None])[:, None].float()
 
 
-def _object_weights(batch: Batch) -> Tensor:
+def _object_weights(batch: AnyBatch) -> Tensor:
     assert batch.labels is not None and batch.label_weights is not None
     return batch.label_weights * (batch.labels > 0)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from torch import nn
+from transformers import PreTrainedModel
 
 from refersat.models.rs2sam2 import RS2Sam2Model
 from refersat.training.recipe import PartOptions, Parts
@@ -22,6 +23,10 @@ _PARTS = {
     "projections": r"(token_mlp|text_projection|boundary_scalar)\.",
     "prompt_encoder": r"prompt_encoder\.",
     "mask_decoder": r"mask_decoder\.",
+    "image_stem": r"image_network\.(stem\.|stages\.0\.|backbone\.(embedder\.|encoder\.stages\.0\.))",
+    "image_network": r"image_network\.",
+    "text_network": r"text_network\.",
+    "grounder": r"(image_levels|text_to_hidden|alignment|queries|transformer)\.",
 }
 """Part -> the beginnings of its parameters' names in the model; the first that fits counts."""
 
@@ -83,8 +88,11 @@ def freeze_idle(
             parameter.requires_grad_(False)
 
 
-def checkpoint_activations(model: RS2Sam2Model) -> None:
-    """Let layers of trunk and union encoder run again in the backward pass, instead of keeping what they made."""
+def checkpoint_activations(model: PreTrainedModel) -> None:
+    """Let layers run again in the backward pass, instead of keeping what they made.
+
+    They are those of trunk and union encoder, or of a grounder's transformers.
+    """
     # Transformers renamed it in version 5.
     enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
     enable({"use_reentrant": False})
@@ -107,7 +115,7 @@ class PartSummary:
     origins: dict[str, int]
 
 
-def summaries(model: RS2Sam2Model, origins: dict[str, str]) -> list[PartSummary]:
+def summaries(model: PreTrainedModel, origins: dict[str, str]) -> list[PartSummary]:
     """One for each part that the model has, in the order of `Parts`; `origins` says where a parameter comes from."""
     found: dict[str, list[tuple[str, nn.Parameter]]] = {}
     for name, parameter in model.named_parameters():

@@ -12,13 +12,13 @@ from refersat.segmenter import Segmenter
 from refersat.training.journal import Picture
 from refersat.training.validation import spread_evenly
 
-_SHOWN = 6
+SHOWN = 6
 
 
 def pictures_of(segmenter: Segmenter, samples: Sequence[Sample]) -> list[Picture]:
     """The answers to a few samples, the same ones each time."""
     pictures = []
-    for sample in spread_evenly(samples, _SHOWN):
+    for sample in spread_evenly(samples, SHOWN):
         result = segmenter(sample.image, sample.phrase)
         drawn = draw_overlay(
             result.image.rgb, result.mask, phrase=sample.phrase, score=result.score, present=result.present

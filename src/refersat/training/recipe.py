@@ -102,11 +102,15 @@ class InitOptions(_Section):
     model: str | None = Field(None, description="name or folder of a whole model: weights, sizes and tokenizer")
     sam2: Path | None = Field(None, description="SAM 2 weights: trunk, neck, prompt encoder, mask decoder")
     beit3: Path | None = Field(None, description="BEiT-3 weights: the union encoder")
+    resnet: Path | None = Field(None, description="folder of a ResNet of Transformers: a grounder's image network")
+    roberta: Path | None = Field(
+        None, description="folder of a RoBERTa of Transformers: a grounder's text network, and its tokenizer"
+    )
     tokenizer: Path | None = Field(None, description="SentencePiece model; null: learned from generated sentences")
 
     @model_validator(mode="after")
     def _whole_or_parts(self) -> InitOptions:
-        parts = [name for name in ("sam2", "beit3", "tokenizer") if getattr(self, name) is not None]
+        parts = [name for name, value in self if name != "model" and value is not None]
         if self.model is not None and parts:
             raise ValueError(f"model is whole already: leave out {', '.join(parts)}")
         return self
@@ -132,6 +136,10 @@ class Parts(_Section):
     adapters: PartOptions = Field(PartOptions(), description="beside the feed-forward networks of the trunk's blocks")
     prompt_encoder: PartOptions = PartOptions()
     mask_decoder: PartOptions = PartOptions()
+    image_stem: PartOptions = Field(PartOptions(), description="a grounder's image network, up to stride 4")
+    image_network: PartOptions = Field(PartOptions(), description="a grounder's, behind its stem")
+    text_network: PartOptions = Field(PartOptions(), description="a grounder's")
+    grounder: PartOptions = Field(PartOptions(), description="all of a grounder but the two networks")
 
 
 class LossOptions(_Section):
@@ -159,6 +167,17 @@ class LossOptions(_Section):
         0.0, ge=0, description="their overlap: `candidates` alone would rather have them too large than too small"
     )
     edges: float = Field(0.1, ge=0, description="the boxes of objects, by the candidate finder; outlines only")
+
+
+class BoxLossOptions(_Section):
+    """A grounder's losses after every decoder layer, and the same costs where boxes are matched with targets.
+
+    Beside them a grounder knows `categories` and `named` of `loss`.
+    """
+
+    focal: float = Field(2.0, ge=0, description="of the scores; where the phrase names nothing, all are to be low")
+    box: float = Field(5.0, ge=0, description="L1 distance of the boxes")
+    giou: float = Field(2.0, ge=0, description="generalised IoU of the boxes")
 
 
 class Stage(Span):
@@ -199,18 +218,24 @@ class OptimizerOptions(_Section):
     activation_checkpointing: bool = Field(False, description="less memory for a third more time")
 
 
+Base = Literal["built-in", "large", "evf-sam2", "built-in-grounder", "lqvg"]
+
+
 class Recipe(_Section):
     """A training run."""
 
     name: str = Field(pattern=r"^[\w-][\w.-]*$", description="of the run's folder, unless told otherwise")
     seed: int = Field(0, ge=0)
-    base: Literal["built-in", "large", "evf-sam2"] = Field("built-in", description="configuration of a new model")
+    base: Base = Field(
+        "built-in", description="kind and configuration of a new model; built-in-grounder and lqvg are grounders"
+    )
     model: dict[str, Any] = Field({}, description="changes to that configuration, or to that of init.model")
     init: InitOptions = InitOptions()
     tokenizer_sentences: int = Field(60_000, gt=0, description="generated sentences the vocabulary is learned from")
     data: DataOptions
     augment: AugmentOptions = AugmentOptions()
     loss: LossOptions = LossOptions()
+    box_loss: BoxLossOptions = Field(BoxLossOptions(), description="weights of a grounder's loss terms")
     parts: Parts = Parts()
     stages: list[Stage] = Field(min_length=1)
     optimizer: OptimizerOptions = OptimizerOptions()
@@ -239,6 +264,11 @@ class Recipe(_Section):
         elif any(span.epochs is not None for span in self._spans()):
             raise ValueError("epochs need data.train: generated phrases have no end; give steps")
         return self
+
+    @property
+    def trains(self) -> Literal["segmenter", "grounder"]:
+        """What kind of model it is about."""
+        return "grounder" if self.base in ("built-in-grounder", "lqvg") else "segmenter"
 
     @property
     def steps(self) -> int | None:

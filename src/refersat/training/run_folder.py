@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from refersat.errors import UserError
-from refersat.models.rs2sam2 import RS2Sam2Model
 from refersat.output import output_folder, write_file
-from refersat.text.tokenizer import PhraseTokenizer
+from refersat.text.phrases import Tokenizer
 from refersat.training.checkpoints import Checkpoints
 from refersat.training.recipe import Recipe
 
@@ -123,9 +123,7 @@ class RunFolder:
         self._tidy()
         return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
 
-    def save_model(
-        self, model: RS2Sam2Model, tokenizer: PhraseTokenizer, facts: Mapping[str, Any], *, best: bool
-    ) -> None:
+    def save_model(self, model: PreTrainedModel, tokenizer: Tokenizer, facts: Mapping[str, Any], *, best: bool) -> None:
         """Write the model folder in half precision, and once more as the best; at every moment a whole one is there.
 
         Raises:

@@ -6,21 +6,24 @@ import hashlib
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
+from refersat.box import Box, mask_box
+from refersat.data.relatives import check_sources_apart
 from refersat.data.samples import Sample
 from refersat.data.sources import read_samples
+from refersat.data.target import target_of
 from refersat.errors import UserError
 from refersat.imagery import read_image
-from refersat.models.rs2sam2 import RS2Sam2Config
 from refersat.text.flips import flipped
-from refersat.text.tokenizer import PhraseTokenizer
+from refersat.text.phrases import Tokenizer
 from refersat.training.absent import AbsentPhrases
 from refersat.training.augment import recolour
-from refersat.training.batch import Batch, View, collate
+from refersat.training.batch import AnyBatch, Collate, View, collate
 from refersat.training.recipe import Recipe, SampleData
 from refersat.training.schedule import Schedule
 
@@ -34,12 +37,14 @@ class TrainingSamples:
     fingerprint: str
 
 
-def read_training_samples(data: SampleData) -> TrainingSamples:
+def read_training_samples(data: SampleData, *, boxes_suffice: bool = False) -> TrainingSamples:
     """List the samples, and see that all can be trained on and none is measured, too.
 
     Raises:
-        UserError: data is missing or malformed, has no masks, or is both trained on and measured.
+        UserError: data is missing or malformed, has no masks (or, where `boxes_suffice`, neither masks nor boxes), or
+            is both trained on and measured.
     """
+    check_sources_apart(data.train, [data.validation] if data.validation is not None else [])
     sets = [read_samples(source, split=data.split) for source in data.train]
     train = [sample for one in sets for sample in one.samples]
     fingerprints = [one.fingerprint for one in sets]
@@ -53,9 +58,14 @@ def read_training_samples(data: SampleData) -> TrainingSamples:
             validation = [sample for one in measured for sample in one.samples]
             fingerprints += [one.fingerprint for one in measured]
     for samples, name in ((train, "train"), (validation, "validation")):
-        boxes_only = [sample for sample in samples if sample.load_mask is None and not sample.absent]
-        if boxes_only:
-            raise UserError(f"data.{name}: {len(boxes_only)} samples have no mask, {boxes_only[0].id} for one")
+        bare = [
+            sample
+            for sample in samples
+            if sample.load_mask is None and not sample.absent and not (boxes_suffice and sample.boxes)
+        ]
+        if bare:
+            lacking = "neither mask nor box" if boxes_suffice else "no mask"
+            raise UserError(f"data.{name}: {len(bare)} samples have {lacking}, {bare[0].id} for one")
     if not train:
         raise UserError("data.train: nothing is left to train on")
     _check_apart(train, validation)
@@ -86,6 +96,15 @@ def _check_apart(train: Sequence[Sample], validation: Sequence[Sample]) -> None:
         )
 
 
+def _box(mask: NDArray[np.bool_]) -> Box | None:
+    """Around a mask, in shares of its sides."""
+    if not mask.any():
+        return None
+    height, width = mask.shape
+    x0, y0, x1, y1 = mask_box(mask)
+    return x0 / width, y0 / height, x1 / width, y1 / height
+
+
 class SetSampler:
     """Makes batches of samples: every epoch shows each once, in an order of its own.
 
@@ -94,7 +113,12 @@ class SetSampler:
     """
 
     def __init__(
-        self, recipe: Recipe, samples: Sequence[Sample], tokenizer: PhraseTokenizer, config: RS2Sam2Config
+        self,
+        recipe: Recipe,
+        samples: Sequence[Sample],
+        tokenizer: Tokenizer,
+        config: Any,
+        put_together: Collate = collate,
     ) -> None:
         assert isinstance(recipe.data, SampleData)
         self.data = recipe.data
@@ -102,16 +126,17 @@ class SetSampler:
         self._seed = recipe.seed
         self._tokenizer = tokenizer
         self._config = config
+        self._collate = put_together
         self._absent = AbsentPhrases.of(samples, recipe.data) if recipe.data.absent else None
         self._order: tuple[int, NDArray[np.int64]] | None = None
 
-    def batches(self, step: int, schedule: Schedule, parts: Sequence[range]) -> list[Batch]:
+    def batches(self, step: int, schedule: Schedule, parts: Sequence[range]) -> list[AnyBatch]:
         """Parts of the batch of a step (from 0), by the numbers of their views."""
         config = copy(self._config)
         config.image_size = schedule.stage_at(step).image_size
         first = schedule.views_before(step)
         return [
-            collate([self.view(first + place, config.image_size) for place in part], self._tokenizer, config)
+            self._collate([self.view(first + place, config.image_size) for place in part], self._tokenizer, config)
             for part in parts
         ]
 
@@ -139,11 +164,13 @@ class SetSampler:
             phrases=[phrase],
             targets=np.asarray(target, dtype=np.bool_)[None],
             present=[bool(mask.any())],
+            boxes=[_box(mask)],
         )
 
     def _mask(self, sample: Sample, shape: tuple[int, ...]) -> NDArray[np.bool_]:
         if sample.load_mask is None:
-            return np.zeros(shape, dtype=np.bool_)
+            filled = target_of(sample, (shape[0], shape[1]))
+            return np.zeros(shape, dtype=np.bool_) if filled is None else filled
         mask = sample.load_mask()
         if mask.shape != shape:
             raise UserError(

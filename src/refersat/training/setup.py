@@ -12,17 +12,18 @@ from refersat.data.coco import CocoFile, read_coco
 from refersat.data.samples import Sample
 from refersat.data.triplets import read_triplets
 from refersat.models import store
-from refersat.models.rs2sam2 import RS2Sam2Config
 from refersat.text.corpus import corpus
-from refersat.text.tokenizer import PhraseTokenizer, train_tokenizer
+from refersat.text.phrases import Tokenizer
+from refersat.text.tokenizer import train_tokenizer
 from refersat.training.absent import AbsentPhrases
 from refersat.training.generated import PhraseSampler, check_outlines
-from refersat.training.initialise import Start, plan_start
+from refersat.training.initialise import ModelConfig, Start
 from refersat.training.journal import check_tensorboard
 from refersat.training.recipe import LossOptions, Recipe, SampleData, Stage
 from refersat.training.sample_sets import SetSampler, TrainingSamples, read_training_samples
 from refersat.training.schedule import Schedule
 from refersat.training.stream import Sampler
+from refersat.training.task import Task, task_of
 from refersat.training.validation import spread_evenly
 
 OUTLINE_TERMS = frozenset({"categories", "named", "candidates", "candidate_dice", "edges"})
@@ -40,6 +41,7 @@ class Setup:
         validation: what is measured.
         fingerprint: sha256 of what lists the data.
         schedule: in steps.
+        task: what kind of model it is about.
         untaught: loss terms that the data cannot give.
     """
 
@@ -49,6 +51,7 @@ class Setup:
     validation: list[Sample]
     fingerprint: str
     schedule: Schedule
+    task: Task
     untaught: frozenset[str] = frozenset()
 
     def loss_of(self, stage: Stage) -> LossOptions:
@@ -68,17 +71,17 @@ class Setup:
         """How many kinds of outlined objects there are; None where there are no outlines."""
         return len(self.source.categories) if isinstance(self.source, CocoFile) else None
 
-    def sampler(self, tokenizer: PhraseTokenizer, config: RS2Sam2Config) -> Sampler:
+    def sampler(self, tokenizer: Tokenizer, config: ModelConfig) -> Sampler:
         """What makes the batches."""
         if isinstance(self.source, CocoFile):
-            return PhraseSampler(self.recipe, self.source, tokenizer, config)
-        return SetSampler(self.recipe, self.source.train, tokenizer, config)
+            return PhraseSampler(self.recipe, self.source, tokenizer, config, self.task.collate)
+        return SetSampler(self.recipe, self.source.train, tokenizer, config, self.task.collate)
 
-    def tokenizer(self, folder: Path, *, new: bool) -> PhraseTokenizer:
+    def tokenizer(self, folder: Path, *, new: bool) -> Tokenizer:
         """The run's tokenizer: for a `new` run put into its folder, taken over or learned; else the one there."""
         longest = self.start.config.max_text_length
         if not new:
-            return PhraseTokenizer.from_folder(folder, longest)
+            return self.task.read_tokenizer(folder, self.start.config)
         if self.start.tokenizer is not None:
             self.start.tokenizer.save(folder)
             return self.start.tokenizer
@@ -96,11 +99,12 @@ def set_up(recipe: Recipe) -> Setup:
     """
     if recipe.tensorboard:
         check_tensorboard()
-    start = plan_start(recipe)
+    task = task_of(recipe)
+    start = task.plan_start(recipe)
     data, untaught = recipe.data, set[str]()
     source: CocoFile | TrainingSamples
     if isinstance(data, SampleData):
-        source = read_training_samples(data)
+        source = read_training_samples(data, boxes_suffice=task.boxes_suffice)
         untaught |= OUTLINE_TERMS
         if data.absent:
             AbsentPhrases.of(source.train, data)
@@ -121,5 +125,6 @@ def set_up(recipe: Recipe) -> Setup:
         validation=spread_evenly(validation, recipe.validation_samples),
         fingerprint=fingerprint,
         schedule=schedule,
+        task=task,
         untaught=frozenset(untaught),
     )

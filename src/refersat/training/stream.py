@@ -11,7 +11,7 @@ from typing import Protocol
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from refersat.errors import UserError
-from refersat.training.batch import Batch, shares
+from refersat.training.batch import AnyBatch, shares
 from refersat.training.interruption import ignore_requests
 from refersat.training.schedule import Schedule
 
@@ -22,7 +22,7 @@ _AHEAD = 4
 class Sampler(Protocol):
     """Makes the batch of any step, without knowing the ones before."""
 
-    def batches(self, step: int, schedule: Schedule, parts: Sequence[range]) -> list[Batch]:
+    def batches(self, step: int, schedule: Schedule, parts: Sequence[range]) -> list[AnyBatch]:
         """Parts of the batch of a step (from 0), by the numbers of their views."""
 
 
@@ -37,7 +37,7 @@ class Share:
 
 def stream(
     sampler: Sampler, schedule: Schedule, share: Share, *, start: int, workers: int = 1
-) -> Iterator[tuple[Batch, ...]]:
+) -> Iterator[tuple[AnyBatch, ...]]:
     """One process's share of each step's batch, from a step to the end of the schedule.
 
     Raises:
@@ -60,14 +60,14 @@ def stream(
         over.set()
 
 
-class _Steps(IterableDataset[tuple[Batch, ...]]):
+class _Steps(IterableDataset[tuple[AnyBatch, ...]]):
     def __init__(self, sampler: Sampler, schedule: Schedule, share: Share, start: int) -> None:
         self._sampler = sampler
         self._schedule = schedule
         self._share = share
         self._start = start
 
-    def __iter__(self) -> Iterator[tuple[Batch, ...]]:
+    def __iter__(self) -> Iterator[tuple[AnyBatch, ...]]:
         # The loader takes from its workers in turn: every one makes each so-manieth step.
         worker = get_worker_info()
         first, every = (worker.id, worker.num_workers) if worker is not None else (0, 1)

@@ -105,14 +105,18 @@ class GroundingConfig(PreTrainedConfig):
             feed_forward=512,
         )
 
+    @property
+    def norm_groups(self) -> int:
+        """Of the norms of the levels: 32, or fewer where they would hold less than four channels."""
+        return min(NORM_GROUPS, self.hidden_size // 4)
+
     def resnet_config(self) -> ResNetConfig:
         """The image network's sizes in the terms of transformers."""
-        return ResNetConfig(
-            embedding_size=self.image_widths[0] // 4,
-            hidden_sizes=self.image_widths,
-            depths=self.image_depths,
-            out_features=["stage1", "stage2", "stage3", "stage4"],
+        config = ResNetConfig(
+            embedding_size=self.image_widths[0] // 4, hidden_sizes=self.image_widths, depths=self.image_depths
         )
+        config.out_features = ["stage1", "stage2", "stage3", "stage4"]
+        return config
 
     def roberta_config(self) -> RobertaConfig:
         """The text network's sizes in the terms of transformers; those that are not ours are RoBERTa's own."""
@@ -146,5 +150,5 @@ class GroundingConfig(PreTrainedConfig):
             with_box_refine=True,
             disable_custom_kernels=True,
         )
-        config._attn_implementation = "sdpa"
+        config._attn_implementation = self._attn_implementation or "sdpa"
         return config

@@ -9,7 +9,7 @@ from transformers.models.deformable_detr.modeling_deformable_detr import replace
 from transformers.models.sam2.modeling_sam2 import Sam2LayerNorm
 
 from refersat.models.convolutions import ResidualConvolutions
-from refersat.models.grounding.configuration import NORM_GROUPS, GroundingConfig
+from refersat.models.grounding.configuration import GroundingConfig
 from refersat.models.hiera import ConvolutionalStem
 
 
@@ -63,11 +63,11 @@ class ImageLevels(nn.Module):
         super().__init__()
         hidden, widths = config.hidden_size, config.image_widths[1:]
         self.projections = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(width, hidden, kernel_size=1), nn.GroupNorm(NORM_GROUPS, hidden))
+            nn.Sequential(nn.Conv2d(width, hidden, kernel_size=1), nn.GroupNorm(config.norm_groups, hidden))
             for width in widths
         )
         self.extra = nn.Sequential(
-            nn.Conv2d(widths[-1], hidden, kernel_size=3, stride=2, padding=1), nn.GroupNorm(NORM_GROUPS, hidden)
+            nn.Conv2d(widths[-1], hidden, kernel_size=3, stride=2, padding=1), nn.GroupNorm(config.norm_groups, hidden)
         )
 
     def forward(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

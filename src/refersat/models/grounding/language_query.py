@@ -64,13 +64,14 @@ class LanguageQueryGrounder:
         device = self.model.device
         pixel_values, valid = (each.to(device) for each in letterbox([image], self.model.config.image_size))
         maps = self.model.look(pixel_values)
-        found = []
+        boxes, scores = [], []
         for start in range(0, len(phrases), TOGETHER):
             input_ids, attention_mask = self._tokenizer(phrases[start : start + TOGETHER])
-            found.append(self.model.ground(maps, valid, input_ids.to(device), attention_mask.to(device)))
-        return Grounded(
-            torch.cat([each.boxes for each in found]).cpu(), torch.cat([each.scores for each in found]).cpu()
-        )
+            output = self.model.ground(maps, valid, input_ids.to(device), attention_mask.to(device))
+            assert output.boxes is not None and output.scores is not None
+            boxes.append(output.boxes)
+            scores.append(output.scores)
+        return Grounded(torch.cat(boxes).cpu(), torch.cat(scores).cpu())
 
 
 def read_tokenizer(folder: Path, config: GroundingConfig) -> Tokenizer:

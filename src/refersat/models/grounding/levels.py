@@ -47,12 +47,8 @@ class Levels:
     def each(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Tokens (B, t, C), positions (B, t, C) and padding (B, t), True outside the image, level by level."""
         lengths = [height * width for height, width in self.sizes]
-        yield from zip(
-            self.tokens.split(lengths, dim=1),
-            self.positions.split(lengths, dim=1),
-            (~self.inside).split(lengths, dim=1),
-            strict=True,
-        )
+        parts = (torch.split(each, lengths, dim=1) for each in (self.tokens, self.positions, ~self.inside))
+        yield from zip(*parts, strict=True)
 
     def with_tokens(self, tokens: Sequence[Tensor]) -> Levels:
         """The same places with other tokens (B, t, C), level by level."""

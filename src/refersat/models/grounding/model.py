@@ -1,8 +1,7 @@
 """The language-query grounder: the assembly. `GroundingModel.forward` reads like the paper's figure of stage 1.
 
 Source: Li et al., "Semantic Localization Guiding Segment Anything Model" (PSLG-SAM, arXiv 2506.10503), whose first
-stage is LQVG (Lan et al., "Language query-based transformer", TGRS 2024). No code was published; docs/explanation
-tells what the papers leave open.
+stage is LQVG (Lan et al., TGRS 2024). No code was published; docs/explanation/grounding.md tells what is left open.
 """
 
 from __future__ import annotations
@@ -71,7 +70,7 @@ class GroundingModel(PreTrainedModel):
         self.image_network = FrozenResNet(config) if config.image_network == "resnet" else CompactNetwork(config)
         self.image_levels = ImageLevels(config)
         self.text_network = RobertaText(config) if config.text_network == "roberta" else RecurrentText(config)
-        self.text_projection = TextProjection(config)
+        self.text_to_hidden = TextProjection(config)
         self.alignment = CrossModalAlignment(config, LEVELS)
         self.queries = LanguageQueries(config)
         self.transformer = DeformableTransformer(config, LEVELS)
@@ -109,7 +108,7 @@ class GroundingModel(PreTrainedModel):
         if not phrases or phrases % images:
             raise ValueError(f"{phrases} phrases cannot be shared evenly by {images} images")
         attention_mask = attention_mask.bool()
-        text = self.text_projection(self.text_network(input_ids, attention_mask))
+        text = self.text_to_hidden(self.text_network(input_ids, attention_mask))
         maps = [per_phrase(level, phrases) for level in self.image_levels(image_maps)]
         levels = Levels.of(maps, per_phrase(valid, phrases))
 
@@ -144,6 +143,7 @@ class GroundingModel(PreTrainedModel):
             # Its heads here and not in their own turn: transformers knows them as Linear layers like any other.
             init.normal_(module.level_positions)
             for head in module.score_heads:
+                assert isinstance(head, nn.Linear)
                 init.constant_(head.bias, -math.log(1 / FIRST_SCORE - 1))
             for number, head in enumerate(module.decoder.bbox_embed):
                 init.zeros_(head.layers[-1].weight)

@@ -5,6 +5,8 @@ Source: Zhu et al., "Deformable DETR" (ICLR 2021). Deformable attention runs in 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from transformers.models.deformable_detr.modeling_deformable_detr import (
@@ -29,7 +31,7 @@ class DeformableTransformer(nn.Module):
         parts = config.transformer_config()
         self.level_positions = nn.Parameter(torch.zeros(levels, hidden))
         self.encoder = DeformableDetrEncoder(parts)
-        self.decoder = DeformableDetrDecoder(parts)
+        self.decoder: Any = DeformableDetrDecoder(parts)
         # The decoder moves its boxes with them on the way from layer to layer.
         self.decoder.bbox_embed = nn.ModuleList(
             DeformableDetrMLPPredictionHead(hidden, hidden, 4, num_layers=3) for _ in range(layers)
@@ -38,9 +40,16 @@ class DeformableTransformer(nn.Module):
         self.score_heads = nn.ModuleList(nn.Linear(hidden, 1) for _ in range(layers))
 
     def forward(self, levels: Levels, queries: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Levels of B views, queries and their positions (B, Q, C) -> after each of D decoder layers
+        """Look for what the queries say, layer by layer.
 
-        score logits (D, B, Q) and boxes (D, B, Q, 4), centre and size in shares of the image.
+        Args:
+            levels: of B views.
+            queries: (B, Q, C).
+            positions: (B, Q, C), where each looks first.
+
+        Returns:
+            After each of D decoder layers score logits (D, B, Q) and boxes (D, B, Q, 4), centre and size in shares of
+            the image.
         """
         sizes = torch.tensor(levels.sizes, device=queries.device)
         starts = torch.cat([sizes.new_zeros(1), sizes.prod(1).cumsum(0)[:-1]])

@@ -1,0 +1,1 @@
+"""The language-query grounder as a task of the training loop."""
