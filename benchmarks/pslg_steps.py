@@ -9,8 +9,8 @@ or KIND:PATH of `refersat evaluate`, of which each phrase that names something i
 
 1. the four variants: mIoU, oIoU, Pr@t, and milliseconds of each step per case. `--stand-in` takes no SAM but a rule:
    "ellipse" is the ellipse in the box, "grabcut" OpenCV's GrabCut of the box. Their numbers say nothing about SAM.
-2. the boundary step alone on the true masks, made worse in five ways by 3 % of the square root of their area: whether
-   it ever makes masks worse on average does not depend on which network drew them. "truth" is the true mask itself, which
+2. the boundary step alone on the true masks, made worse in five ways by 3 % of the square root of their area: if it
+   ever makes masks worse on average does not depend on which network drew them. "truth" is the true mask itself, which
    nothing can make better.
 3. how often the foreground point is on the target, and how often the box's centre is.
 """

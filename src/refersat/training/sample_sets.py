@@ -57,6 +57,7 @@ def read_training_samples(data: SampleData, *, boxes_suffice: bool = False) -> T
             measured = [read_samples(source, split=data.validation_split) for source in sources]
             validation = [sample for one in measured for sample in one.samples]
             fingerprints += [one.fingerprint for one in measured]
+    train = [sample for sample in train if _drawn(sample) < data.share]
     for samples, name in ((train, "train"), (validation, "validation")):
         bare = [
             sample
@@ -67,7 +68,7 @@ def read_training_samples(data: SampleData, *, boxes_suffice: bool = False) -> T
             lacking = "neither mask nor box" if boxes_suffice else "no mask"
             raise UserError(f"data.{name}: {len(bare)} samples have {lacking}, {bare[0].id} for one")
     if not train:
-        raise UserError("data.train: nothing is left to train on")
+        raise UserError("data.train: nothing is left to train on" + (f" of {data.share:g}" if data.share < 1 else ""))
     _check_apart(train, validation)
     return TrainingSamples(
         train=tuple(train),
@@ -84,6 +85,12 @@ def _held_out(samples: Sequence[Sample], share: float) -> tuple[list[Sample], li
         digest = hashlib.sha256(sample.image.name.encode()).digest()
         (held if int.from_bytes(digest[:8], "big") < share * 2**64 else kept).append(sample)
     return kept, held
+
+
+def _drawn(sample: Sample) -> float:
+    """A number from 0 to 1 that is a sample's own, the same in every run."""
+    digest = hashlib.sha256(f"{sample.id}\n{sample.image.name}\n{sample.phrase}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def _check_apart(train: Sequence[Sample], validation: Sequence[Sample]) -> None:
