@@ -107,9 +107,9 @@ def refine_boundary(
     view, start = window.view(image), window.view_mask(mask)
     across, down = window.scale
     radius = max(1, round(options.radius * np.sqrt(area * across * down)))
-    sure = _sure(start, radius)
-    if not (sure != 1).any() or not start.any() or start.all():
+    if not start.any() or start.all():
         return Refinement(mask, mask, False, "there is no background, or no foreground, to learn from")
+    sure = _sure(start, radius)
     iterations = _cut(view, start, sure, options)
     refined = _joined(mask, start, iterations[-1].mask, window)
     inside = window.crop(mask)
@@ -121,18 +121,18 @@ def refine_boundary(
     if refusal is None:
         whole = mask.copy()
         whole[window.top : window.bottom, window.left : window.right] = refined
-    how = f"{len(iterations)} iteration{'s' if len(iterations) > 1 else ''}"
+    count = len(iterations)
     return Refinement(
-        mask,
-        whole,
-        refusal is None,
-        refusal or f"accepted after {how}",
-        iou,
-        ratio,
-        gain,
-        window,
-        sure,
-        iterations,
+        given=mask,
+        mask=whole,
+        accepted=refusal is None,
+        reason=refusal or f"accepted after {count} cut{'s' if count > 1 else ''}",
+        iou=iou,
+        ratio=ratio,
+        gain=gain,
+        window=window,
+        sure=sure,
+        iterations=iterations,
     )
 
 

@@ -124,14 +124,14 @@ def foreground_point(
     x, y = window.to_image(column + 0.5, row + 0.5)
     what = "the most convex region" if passed else f"the largest region, as none has {least:.0f} px"
     return ForegroundPoint(
-        min(max(x, left), right),
-        min(max(y, top), bottom),
-        f"{how} of {what}",
-        window,
-        foreground,
-        regions,
-        candidates,
-        best.label,
+        x=min(max(x, left), right),
+        y=min(max(y, top), bottom),
+        reason=f"{how} of {what}",
+        window=window,
+        foreground=foreground,
+        regions=regions,
+        candidates=candidates,
+        chosen=best.label,
     )
 
 
