@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
 
 def box_of_sample(sample: Sample, shape: tuple[int, int]) -> Box | None:
-    """The box around all that the phrase names, in pixels; None where that is nothing.
+    """The box around all that the phrase names, in pixels; None where that is nothing or the data set does not say.
 
-    It is that of the mask's pixels where there is a mask, for data sets draw their boxes more loosely.
+    It is that of the mask's pixels where there is a mask, for data sets draw their boxes more loosely. A mask without a
+    pixel (RRSIS-D has three) has a box without area, which nothing can meet.
 
     Args:
         sample: of an image of `shape`.
@@ -29,4 +30,6 @@ def box_of_sample(sample: Sample, shape: tuple[int, int]) -> Box | None:
         x0, y0, x1, y1 = hull(sample.boxes)
         return max(x0, 0.0), max(y0, 0.0), min(x1, float(shape[1])), min(y1, float(shape[0]))
     mask = target_of(sample, shape)
-    return mask_box(mask) if mask is not None and mask.any() else None
+    if mask is None:
+        return None
+    return mask_box(mask) if mask.any() else (0.0, 0.0, 0.0, 0.0)

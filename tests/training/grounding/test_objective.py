@@ -62,10 +62,10 @@ def batch(tiny_grounder_config: Callable[..., GroundingConfig]) -> GroundingBatc
 
 @pytest.fixture
 def make_trainee(tiny_grounder_config: Callable[..., GroundingConfig]) -> Callable[..., GroundingTrainee]:
-    def make(categories: int | None = 3, **weights: float) -> GroundingTrainee:
+    def make(kinds: int | None = 3, **weights: float) -> GroundingTrainee:
         torch.manual_seed(0)
         config = tiny_grounder_config(dropout=0.0)
-        return GroundingTrainee(GroundingModel(config), categories, LossOptions(**weights), Weights())
+        return GroundingTrainee(GroundingModel(config), kinds, LossOptions(**weights), Weights())
 
     return make
 
@@ -129,7 +129,7 @@ def test_parts_of_a_batch_add_up_to_the_whole(
 def test_the_loss_is_the_weighted_sum_of_its_terms(
     make_trainee: Callable[..., GroundingTrainee], batch: GroundingBatch
 ) -> None:
-    loss, terms, own = make_trainee(categories=3, **{"categories": 0.5, "named": 0.25}).eval()(batch)
+    loss, terms, own = make_trainee(categories=0.5, named=0.25).eval()(batch)
     weights = {"focal": 2, "box": 5, "giou": 2, "categories": 0.5, "named": 0.25}
     torch.testing.assert_close(loss.detach(), sum(weights[name] * term for name, term in terms.items()))
     assert set(terms) == set(weights)
@@ -145,7 +145,7 @@ def test_phrases_that_name_nothing_alone_reach_the_same_parameters(
 ) -> None:
     reached = []
     for each in (batch, replace(batch, present=torch.zeros_like(batch.present))):
-        trainee = make_trainee(categories=None)
+        trainee = make_trainee(kinds=None)
         loss, _, _ = trainee(replace(each, labels=None, label_weights=None, named=None))
         loss.backward()
         assert torch.isfinite(loss)

@@ -66,9 +66,8 @@ def papers_recipe(make_grounder_recipe: MakeRecipe, resnet: Path, roberta: Path)
 
     def make(*, model: dict[str, Any] | None = None, init: dict[str, Any] | None = None) -> Recipe:
         whole = {**PAPERS, "vocab_size": len(MARKS) + 27, **(model or {})}
-        return make_grounder_recipe(
-            base="lqvg", model=whole, init={"resnet": resnet, "roberta": roberta, **(init or {})}
-        )
+        start = {"resnet": resnet, "roberta": roberta, **(init or {})}
+        return make_grounder_recipe(base="lqvg", model=whole, init=start)
 
     return make
 
