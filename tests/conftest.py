@@ -58,7 +58,12 @@ class BrightPixels(nn.Module):
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
         brightness = (pixel_values.float() * std + mean).mean(dim=1, keepdim=True)
         absent = ((input_ids == ABSENT_ID) & attention_mask).any(dim=1)
-        return SimpleNamespace(logits=8 * (brightness - 0.5), presence_logits=torch.where(absent, -3.0, 3.0))
+        return SimpleNamespace(
+            logits=8 * (brightness - 0.5),
+            presence_logits=torch.where(absent, -3.0, 3.0),
+            pseudo_mask=None,
+            candidates=None,
+        )
 
     def probability(self, logits: Tensor) -> Tensor:
         return torch.sigmoid(2 * logits - 1 if self.config.two_class_logit else logits)

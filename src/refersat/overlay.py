@@ -16,9 +16,9 @@ SHORTEST_LONG_SIDE = 720  # smaller images are enlarged, so that the caption can
 LONGEST_SIDE = 2048  # larger ones are reduced to what a screen shows
 
 _TINT = 0.34
-_CAPTION = (19, 22, 28)
-_TEXT = (240, 242, 245)
-_MUTED = (150, 156, 166)
+CAPTION = (19, 22, 28)
+TEXT = (240, 242, 245)
+MUTED = (150, 156, 166)
 _MAX_LINES = 3
 
 
@@ -44,7 +44,7 @@ def draw_overlay(
         picture = faded(picture, colour=0.35, light=0.7)
     caption = _caption(picture.shape[1], phrase, score, present)
     height, width = picture.shape[:2]
-    whole = PIL.Image.new("RGB", (width, height + caption.height), _CAPTION)
+    whole = PIL.Image.new("RGB", (width, height + caption.height), CAPTION)
     whole.paste(PIL.Image.fromarray(picture), (0, 0))
     whole.paste(caption, (0, height))
     return whole
@@ -76,21 +76,24 @@ def _caption(width: int, phrase: str, score: float, present: bool) -> PIL.Image.
     detail = "score" if present else f"score {score:.2f}"
     pad = size
     right = max(font.getlength(verdict), small.getlength(detail))
-    lines = _wrapped(phrase, font, width - 2 * pad - round(right) - pad - size)
+    lines = wrapped(phrase, font, width - 2 * pad - round(right) - pad - size)
     line_height = round(size * 1.35)
     height = max(len(lines), 2) * line_height + pad
-    bar = PIL.Image.new("RGB", (width, height), _CAPTION)
+    bar = PIL.Image.new("RGB", (width, height), CAPTION)
     draw = ImageDraw.Draw(bar)
     draw.rectangle((0, 0, max(4, size // 4), height), fill=colour)
     top = (height - len(lines) * line_height) / 2
     for number, line in enumerate(lines):
-        draw.text((pad, top + (number + 0.5) * line_height), line, font=font, fill=_TEXT, anchor="lm")
+        draw.text((pad, top + (number + 0.5) * line_height), line, font=font, fill=TEXT, anchor="lm")
     middle = height / 2
     draw.text((width - pad, middle - line_height * 0.45), verdict, font=font, fill=colour, anchor="rm")
-    draw.text((width - pad, middle + line_height * 0.45), detail, font=small, fill=_MUTED, anchor="rm")
+    draw.text((width - pad, middle + line_height * 0.45), detail, font=small, fill=MUTED, anchor="rm")
     return bar
 
 
-def _wrapped(phrase: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: float) -> list[str]:
-    per_line = max(8, int(room * len(phrase) / font.getlength(phrase)))
-    return textwrap.wrap(phrase, per_line, max_lines=_MAX_LINES, placeholder=" …")
+def wrapped(
+    text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: float, max_lines: int = _MAX_LINES
+) -> list[str]:
+    """A text in lines that are not wider than `room` pixels, cut off where it needs more than `max_lines`."""
+    per_line = max(8, int(room * len(text) / max(font.getlength(text), 1)))
+    return textwrap.wrap(text, per_line, max_lines=max_lines, placeholder=" …")

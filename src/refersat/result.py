@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import PIL.Image
     import shapely
 
+    from refersat.models.answering import Steps
     from refersat.vector import Ground
 
 
@@ -33,6 +34,7 @@ class Result:
         score: in [0, 1], that the target is there.
         present: whether the target is there, by the model's own rule.
         seconds: time the model took; of a batch, the equal share.
+        steps: how the model came to it, for `explain`; None where it has nothing to tell.
     """
 
     image: Image
@@ -43,6 +45,7 @@ class Result:
     score: float
     present: bool
     seconds: float
+    steps: Steps | None = None
 
     @cached_property
     def area_px(self) -> int:
@@ -68,6 +71,12 @@ class Result:
         from refersat.overlay import draw_overlay
 
         return draw_overlay(self.image.rgb, self.mask, phrase=self.phrase, score=self.score, present=self.present)
+
+    def explain(self) -> PIL.Image.Image:
+        """One picture of how the model came to the answer, step by step; see `refersat.explain`."""
+        from refersat.explain.sheet import explain
+
+        return explain(self)
 
     def features(self, ground: Ground) -> list[dict[str, Any]]:
         """One GeoJSON feature per polygon, the largest first, placed on the image's ground."""

@@ -50,7 +50,7 @@ def _is_large(name_or_folder: str | Path) -> bool:
     from refersat.models import zoo
 
     if isinstance(name_or_folder, str) and zoo.is_name(name_or_folder):
-        return name_or_folder != zoo.BUILT_IN
+        return name_or_folder not in zoo.SHIPPED
     kinds = ("*.safetensors", "*.bin", "*/*.safetensors")
     files = (path for kind in kinds for path in Path(name_or_folder).glob(kind))
     return sum(path.stat().st_size for path in files) > LARGE_WEIGHTS
@@ -172,6 +172,7 @@ class Segmenter:
                     score=score,
                     present=present,
                     seconds=seconds,
+                    steps=answer.steps,
                 )
             )
         return results

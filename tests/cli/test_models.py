@@ -37,7 +37,7 @@ def test_list_shows_every_name(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert all(name in out for name in zoo.names())
     assert "none stated" in out
-    assert "pslg" not in out
+    assert "pslg-sam" in out
 
 
 @pytest.mark.usefixtures("stored")
@@ -79,7 +79,7 @@ def test_info_verifies_digests(stored: Path, capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["info", "pslg-sam"], "planned but not supported"),
+        (["info", "built-in-pslg"], "planned: this version holds no weights"),
         (["info", "nothing"], "no model is called nothing"),
         (["fetch", "nothing"], "no model is called nothing"),
         (["fetch", "built-in"], "nothing to fetch"),

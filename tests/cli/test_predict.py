@@ -77,6 +77,25 @@ def test_one_question_needs_no_progress_bar(fake_model: nn.Module, png: Path, tm
     assert "px" in captured.out
 
 
+def test_explain_draws_a_sheet_for_every_answer(
+    fake_model: nn.Module, geotiff: Path, png: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    words = ["predict", str(geotiff), str(png), "-t", "the square", "-t", "the unicorn", "--out", str(tmp_path / "out")]
+    assert main([*words, "--explain", str(tmp_path / "why")]) == 0
+    assert files(tmp_path / "why") == [f"{stem}-{k}.explain.png" for stem in ("photo", "scene") for k in (1, 2)]
+    with PIL.Image.open(tmp_path / "why" / "scene-1.explain.png") as sheet:
+        assert sheet.width > sheet.height > 300
+    assert "and 4 .explain.png to" in " ".join(capsys.readouterr().out.split())
+    assert not list((tmp_path / "out").glob("*.explain.png"))
+
+
+def test_a_sheet_never_overwrites_an_input(fake_model: nn.Module, png: Path, tmp_path: Path, capsys: Captured) -> None:
+    clash = tmp_path / "photo-1.explain.png"
+    PIL.Image.open(png).save(clash)
+    words = (png, clash, "-t", "it", "--out", tmp_path / "out", "--explain", tmp_path)
+    assert "give another --explain" in complaint(capsys, *words)
+
+
 def test_verbose_says_what_runs(fake_model: nn.Module, png: Path, tmp_path: Path, capsys: Captured) -> None:
     assert (
         main(["predict", str(png), "-t", "it", "--out", str(tmp_path / "out"), "-v", "--json", "--device", "cpu"]) == 0

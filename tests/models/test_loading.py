@@ -114,7 +114,7 @@ def test_a_name_wins_over_a_folder_of_that_name(
         ("no-such-model", "neither a folder nor a model's name; the names are: built-in, rs2sam2-rrsisd"),
         ("", "not a model folder"),
         ("a\0b", "neither a folder"),
-        ("pslg-sam", "planned but not supported"),
+        ("built-in-pslg", "planned: this version holds no weights"),
         ("sam3", "refersat models fetch sam3"),
     ],
 )

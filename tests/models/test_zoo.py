@@ -13,15 +13,9 @@ from refersat.models.zoo import HubSource, ModelCard
 
 
 def test_the_names_that_can_be_run() -> None:
-    assert zoo.names() == ["built-in", "rs2sam2-rrsisd", "rs2sam2-refsegrs", "evf-sam2", "grounded-sam2", "sam3"]
+    names = ["built-in", "rs2sam2-rrsisd", "rs2sam2-refsegrs", "evf-sam2", "grounded-sam2", "sam3", "pslg-sam"]
+    assert [name for name in zoo.names() if name != "built-in-pslg"] == names
     assert all(zoo.is_name(name) for name in zoo.names())
-
-
-@pytest.mark.parametrize("name", ["built-in-pslg", "pslg-sam"])
-def test_planned_models_say_so(name: str) -> None:
-    assert zoo.is_name(name)
-    with pytest.raises(UserError, match="planned but not supported in this version; there are: built-in"):
-        zoo.card(name)
 
 
 def test_unknown_names_list_the_known() -> None:
@@ -76,7 +70,15 @@ def test_peers_say_where_their_parts_come_from_and_that_nobody_measured_them(
     assert any("random weights" in note for note in card.notes)
 
 
-@pytest.mark.parametrize("name", ["rs2sam2-refsegrs", "grounded-sam2"])
+def test_pslg_sam_says_what_is_published_and_what_is_not() -> None:
+    card = zoo.card("pslg-sam")
+    assert card.parts == {"sam": HubSource(repository="facebook/sam2.1-hiera-large")}
+    assert not card.measured
+    assert any("nobody published weights of the grounder" in note for note in card.notes)
+    assert any("the paper's own system" in note.replace("of the", "the") for note in card.notes)
+
+
+@pytest.mark.parametrize("name", ["rs2sam2-refsegrs", "grounded-sam2", "pslg-sam"])
 def test_cards_survive_their_file(tmp_path: Path, name: str) -> None:
     card = zoo.card(name)
     card.save(tmp_path)

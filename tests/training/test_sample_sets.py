@@ -172,6 +172,16 @@ def test_more_images_leave_those_held_out_where_they_are(write_triplets: Callabl
     assert held[0] == {name for name in held[1] if int(Path(name).stem) < 20}
 
 
+def test_a_share_is_the_same_each_time_and_grows(write_triplets: Callable[..., Path], tmp_path: Path) -> None:
+    folder = write_triplets(tmp_path / "t", [("train", "a ship", ("ship", 8, 8, 8, 8))] * 60)
+    drawn = {}
+    for share in (0.1, 0.5, 1.0):
+        data = SampleData(train=[f"triplets:{folder}"], share=share, validation_split=None)
+        drawn[share] = {sample.id for sample in read_training_samples(data).train}
+        assert drawn[share] == {sample.id for sample in read_training_samples(data).train}
+    assert drawn[0.1] < drawn[0.5] < drawn[1.0]
+
+
 def test_several_sets_are_trained_together(triplets: Path, write_triplets: Callable[..., Path], tmp_path: Path) -> None:
     other = write_triplets(tmp_path / "t", [("train", "a ship", ("ship", 8, 8, 8, 8))])
     data = SampleData(train=[f"triplets:{triplets}", f"triplets:{other}"], validation=f"triplets:{triplets}")

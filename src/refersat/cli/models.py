@@ -12,14 +12,14 @@ from refersat.errors import UserError
 if TYPE_CHECKING:
     from refersat.models.zoo import ModelCard, Numbers
 
-app = typer.Typer(help="List, describe, fetch and convert models.", no_args_is_help=True)
+app = typer.Typer(help="List, describe, fetch, convert and assemble models.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout and nothing else.")]
 
 
 @app.callback()
 def models() -> None:
-    """List, describe, fetch and convert models."""
+    """List, describe, fetch, convert and assemble models."""
 
 
 @app.command("list")
@@ -27,12 +27,12 @@ def list_models(as_json: AsJson = False) -> None:
     """List the models that this version can run."""
     from refersat.models import zoo
 
-    rows = [(card := _card(name), _folder(name)) for name in zoo.names()]
+    rows = [(_card(name), _here(name)) for name in zoo.names()]
     if as_json:
         _print_json(
             [
-                {"name": card.name, "here": folder is not None, "summary": card.summary, "licence": card.licence}
-                for card, folder in rows
+                {"name": card.name, "here": here == "yes", "summary": card.summary, "licence": card.licence}
+                for card, here in rows
             ]
         )
         return
@@ -40,8 +40,8 @@ def list_models(as_json: AsJson = False) -> None:
     from rich.table import Table
 
     table = Table("model", "here", "what it is", "licence of the weights", box=None, pad_edge=False)
-    for card, folder in rows:
-        table.add_row(card.name, "yes" if folder else "no", card.summary, card.licence or "not known")
+    for card, here in rows:
+        table.add_row(card.name, here, card.summary, card.licence or "not known")
     Console().print(table)
 
 
@@ -101,6 +101,44 @@ def convert(
     typer.echo(target)
 
 
+@app.command()
+def assemble(
+    target: Annotated[Path, typer.Argument(help="The folder to write; must not be there yet.", metavar="DST")],
+    grounder: Annotated[
+        str,
+        typer.Option(
+            metavar="FOLDER|NAME",
+            help="What finds the box: a grounder's or Grounding DINO's folder, or any model (its mask's box).",
+        ),
+    ],
+    sam: Annotated[
+        Path,
+        typer.Option(metavar="FOLDER", help="What makes the mask: SAM 2's or SAM's folder, as Transformers has it."),
+    ],
+    point: Annotated[bool, typer.Option(help="Give SAM a foreground point beside the box.")] = True,
+    boundary: Annotated[bool, typer.Option(help="Let the boundary step improve SAM's mask.")] = True,
+    presence_threshold: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, metavar="P", help="Score of the box from which the target counts as there."),
+    ] = None,
+) -> None:
+    """Put a PSLG-SAM together from a grounder and a SAM, which stay where they are; DST then is a model folder.
+
+    The options that the paper leaves open are fields of DST/pslg.json: see docs/how-to/pslg-sam.md.
+    """
+    from refersat.models.pslg.assemble import assemble as put_together
+
+    put_together(
+        target,
+        grounder=grounder,
+        sam=sam,
+        use_point=point,
+        use_boundary=boundary,
+        presence_threshold=presence_threshold,
+    )
+    typer.echo(target)
+
+
 def _card(name: str) -> ModelCard:
     """The card beside the weights, or else what the package knows."""
     from refersat.models.zoo import ModelCard, card, is_name
@@ -114,14 +152,27 @@ def _card(name: str) -> ModelCard:
     return card(name)
 
 
+def _here(name: str) -> str:
+    """Whether a model can run on this machine: yes, no, or what of it is there."""
+    from refersat.models.pslg import SAM_FOLDER, is_pslg
+    from refersat.models.pslg.folder import network_folders
+
+    folder = _folder(name)
+    if folder is not None and is_pslg(folder):
+        try:
+            network_folders(folder)
+        except UserError:
+            return f"{SAM_FOLDER} only"
+    return "yes" if folder else "no"
+
+
 def _folder(name: str) -> Path | None:
     """Where the model is on this machine; None when it is not."""
-    from refersat.models import peers, store, zoo
+    from refersat.models import peers, zoo
+    from refersat.models.pslg import is_pslg
 
-    folder = Path(name)
-    if zoo.is_name(name):
-        folder = zoo.built_in_folder() if name == zoo.BUILT_IN else store.model_folder(name)
-    return folder if (folder / "config.json").is_file() or peers.is_peer(folder) else None
+    folder = zoo.folder_of(name) if zoo.is_name(name) else Path(name)
+    return folder if (folder / "config.json").is_file() or peers.is_peer(folder) or is_pslg(folder) else None
 
 
 def _verify(name: str, folder: Path | None) -> None:

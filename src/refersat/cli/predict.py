@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from refersat.result import Result
     from refersat.segmenter import Segmenter
 
+EXPLAIN_ENDING = "explain.png"
 _KEPT_IMAGES = 8  # images that stay in memory between the check of all and their turn
 
 
@@ -81,6 +83,14 @@ def predict(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a JSON list of the answers to stdout, and nothing else.")
     ] = False,
+    explain: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Also draw how the model came to each answer, step by step: FOLDER/STEM-1.explain.png and so on.",
+            show_default=False,
+        ),
+    ] = None,
     verbose: Annotated[
         bool, typer.Option("-v", "--verbose", help="Say which device and number format were taken.")
     ] = False,
@@ -101,7 +111,7 @@ def predict(
 
     plain = [check_phrase(phrase) for phrase in phrases]
     check_threshold(threshold)
-    _require_distinct_names(images, len(plain), out)
+    _require_distinct_names(images, len(plain), out, explain)
 
     from functools import lru_cache, partial
 
@@ -114,18 +124,18 @@ def predict(
 
     import refersat
 
-    with output_folder(out):
+    with output_folder(out), output_folder(explain) if explain else nullcontext():
         segmenter = refersat.load(model, device=device, dtype=dtype)
         if verbose:
             _say_what_runs(segmenter)
         questions = ((read(path), phrase) for path in images for phrase in plain)
         results = segmenter.stream(questions, threshold=threshold, batch_size=batch_size)
         with _progress_bar(len(images) * len(plain)) as advance:
-            answers = _write_all(results, images, len(plain), out, advance)
+            answers = _write_all(results, images, len(plain), out, explain, advance)
     if as_json:
         typer.echo(json.dumps([answer.item for answer in answers], indent=2))
     else:
-        _print_table(answers, out)
+        _print_table(answers, out, explain)
 
 
 @dataclass(frozen=True)
@@ -136,7 +146,7 @@ class _Answer:
     area: str
 
 
-def _require_distinct_names(images: Sequence[Path], phrase_count: int, out: Path) -> None:
+def _require_distinct_names(images: Sequence[Path], phrase_count: int, out: Path, explain: Path | None) -> None:
     """Refuse images whose answers would overwrite each other, or another input."""
     seen: dict[str, Path] = {}
     inputs = {os.path.realpath(path) for path in images}
@@ -147,12 +157,13 @@ def _require_distinct_names(images: Sequence[Path], phrase_count: int, out: Path
                 f"{seen[stem]} and {path} would both write {path.stem}.geojson: run them apart, with different --out"
             )
         seen[stem] = path
-        endings = [f"-{k}.{kind}" for k in range(1, phrase_count + 1) for kind in ("mask.tif", "overlay.png")]
-        for ending in endings:
-            if os.path.realpath(out / (path.stem + ending)) in inputs:
-                raise UserError(
-                    f"the answer for {path} would overwrite the image {path.stem + ending}: give another --out"
-                )
+        kinds = [(out, "mask.tif", "--out"), (out, "overlay.png", "--out")]
+        if explain:
+            kinds.append((explain, EXPLAIN_ENDING, "--explain"))
+        for folder, kind, option in kinds:
+            for name in (f"{path.stem}-{k}.{kind}" for k in range(1, phrase_count + 1)):
+                if os.path.realpath(folder / name) in inputs:
+                    raise UserError(f"the answer for {path} would overwrite the image {name}: give another {option}")
 
 
 def _band_numbers(bands: str | None) -> tuple[int, ...] | None:
@@ -188,7 +199,12 @@ def _progress_bar(total: int) -> Iterator[Callable[[], None]]:
 
 
 def _write_all(
-    results: Iterator[Result], images: Sequence[Path], phrase_count: int, out: Path, advance: Callable[[], None]
+    results: Iterator[Result],
+    images: Sequence[Path],
+    phrase_count: int,
+    out: Path,
+    explain: Path | None,
+    advance: Callable[[], None],
 ) -> list[_Answer]:
     """Write the results, which come image by image, as they arrive; each image's polygons after its last phrase."""
     from refersat.output import write_file
@@ -203,6 +219,10 @@ def _write_all(
             found = result.features(ground)
             features += found
             mask, _ = result.save_pictures(out / f"{path.stem}-{number}")
+            if explain:
+                sheet = BytesIO()
+                result.explain().save(sheet, "PNG")
+                write_file(explain / f"{path.stem}-{number}.{EXPLAIN_ENDING}", sheet.getvalue())
             area = sum(feature["properties"]["area"] for feature in found)
             answers.append(_Answer(_item(path, result, mask), f"{area:,.0f} {ground.area_unit.replace('m2', 'm²')}"))
             advance()
@@ -224,7 +244,7 @@ def _item(path: Path, result: Result, mask: Path) -> dict[str, Any]:
     }
 
 
-def _print_table(answers: Sequence[_Answer], out: Path) -> None:
+def _print_table(answers: Sequence[_Answer], out: Path, explain: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -241,3 +261,5 @@ def _print_table(answers: Sequence[_Answer], out: Path) -> None:
     images = len({answer.item["image"] for answer in answers})
     text = f"Wrote {len(answers)} .mask.tif, {len(answers)} .overlay.png and {images} .geojson to {out}"
     console.print(Text(text), soft_wrap=True)
+    if explain:
+        console.print(Text(f"and {len(answers)} .{EXPLAIN_ENDING} to {explain}"), soft_wrap=True)

@@ -12,6 +12,8 @@ from refersat import __version__
 from refersat.models import store, zoo
 from refersat.models.checkpoint import Checkpoint
 from refersat.models.folder import CONFIG_FILE
+from refersat.models.pslg import PSLG_FILE, is_pslg
+from refersat.models.pslg.folder import network_folders
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,19 +127,29 @@ def provenance_of(
 
 def model_folder(model: str) -> Path:
     """Where the files of a model lie, by its name or folder."""
-    if not zoo.is_name(model):
-        return Path(model).expanduser()
-    return zoo.built_in_folder() if model == zoo.BUILT_IN else store.model_folder(model)
+    return zoo.folder_of(model) if zoo.is_name(model) else Path(model).expanduser()
 
 
 def model_files(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
     """File name -> sha256: of the files that hold weights, and of those that describe model and tokenizer.
 
-    A model of several parts has one subfolder for each.
+    A model of several parts has one subfolder for each; those of a PSLG-SAM may be elsewhere.
 
     Raises:
         UserError: the folder holds no weights.
     """
+    if is_pslg(folder):
+        own = {PSLG_FILE: store.sha256(folder / PSLG_FILE)}
+        parts = {name: model_files(place) for name, place in network_folders(folder).items()}
+        weights, descriptions = (
+            {f"{name}/{file}": digest for name, files in parts.items() for file, digest in files[kind].items()}
+            for kind in (0, 1)
+        )
+        return weights, own | descriptions
+    return _files_of_networks(folder)
+
+
+def _files_of_networks(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
     parts = sorted(path.parent for path in folder.glob(f"*/{CONFIG_FILE}"))
     if not parts or (folder / CONFIG_FILE).is_file():
         parts = [folder]

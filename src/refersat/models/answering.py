@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -13,12 +13,31 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from refersat.models.preprocess import preprocess
-from refersat.models.rs2sam2 import RS2Sam2Model
+from refersat.models.rs2sam2 import RS2Sam2Model, RS2Sam2Output
+
+if TYPE_CHECKING:
+    from refersat.models.pslg.system import PslgSteps
 
 TOGETHER = 8
 """Phrases about one image that run together on a CPU: beyond that, their shared work no longer shows."""
 
 LARGE_MODEL = 200_000_000  # parameters; from here on, what several phrases need at once is gigabytes
+
+
+@dataclass(frozen=True, eq=False)
+class RS2Sam2Steps:
+    """What an RS2-SAM 2 thought of on its way, for one phrase; both stretch over the whole image.
+
+    Attributes:
+        pseudo_mask: (G, G) float32 probabilities of the mask prompt generator; None without one.
+        candidates: (h, w) float32 probabilities that a cell shows the named kind; None without a candidate finder.
+    """
+
+    pseudo_mask: NDArray[np.float32] | None
+    candidates: NDArray[np.float32] | None
+
+
+Steps: TypeAlias = "RS2Sam2Steps | PslgSteps"
 
 
 @dataclass(frozen=True)
@@ -30,11 +49,13 @@ class Answer:
             What the phrase names is their union.
         present: whether the target is there by the model's own rule; a mask without a pixel overrules it.
         score: in [0, 1], that the target is there; None where only the mask's own confidence tells.
+        steps: how the model came to it; None where it has nothing to tell.
     """
 
     logits: Tensor
     present: bool
     score: float | None
+    steps: Steps | None = None
 
 
 class Answerer(Protocol):
@@ -131,10 +152,24 @@ class RS2Sam2Answerer:
             attention_mask.to(self._device),
         )
         logits = output.logits.float().cpu()
+        steps = _steps(output)
         if config.presence != "object_score":
-            return [Answer(mask, present=True, score=None) for mask in logits]
+            return [
+                Answer(mask, present=True, score=None, steps=each) for mask, each in zip(logits, steps, strict=True)
+            ]
         scores = output.presence_logits.float().sigmoid().tolist()
         return [
-            Answer(mask, present=score >= config.presence_threshold, score=score)
-            for mask, score in zip(logits, scores, strict=True)
+            Answer(mask, present=score >= config.presence_threshold, score=score, steps=each)
+            for mask, score, each in zip(logits, scores, steps, strict=True)
         ]
+
+
+def _steps(output: RS2Sam2Output) -> list[RS2Sam2Steps]:
+    """Phrase by phrase."""
+    pseudo = None if output.pseudo_mask is None else output.pseudo_mask.float().cpu().numpy()
+    found = None if output.candidates is None else output.candidates.logits.float().sigmoid().cpu().numpy()
+    assert output.logits is not None
+    return [
+        RS2Sam2Steps(None if pseudo is None else pseudo[index, 0], None if found is None else found[index, 0])
+        for index in range(len(output.logits))
+    ]

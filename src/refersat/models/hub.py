@@ -1,7 +1,8 @@
 """Fetch released weights, convert them to our layout, keep them with their digests.
 
 Our layout is that of Transformers' `save_pretrained` (config.json, model.safetensors) with sentencepiece.bpe.model,
-card.json and SHA256SUMS beside them. Peers are not converted: their files are kept as they are, with the latter two.
+card.json and SHA256SUMS beside them. Peers, and the SAM of a PSLG-SAM, are not converted: their files are kept as they
+are, with the latter two.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from refersat.errors import UserError
 from refersat.models import peers, store, zoo
+from refersat.models.pslg import PSLG_FILE, is_pslg
 from refersat.models.zoo import HubSource, ModelCard
 from refersat.text.tokenizer import TOKENIZER_FILE
 
@@ -24,7 +26,7 @@ Select = Callable[[Sequence[str]], list[str]]
 """From the names of all files of a repository to those that are needed."""
 
 _DESCRIPTIONS = ("config.json", TOKENIZER_FILE, "beit3.spm")
-_PEER_DESCRIPTIONS = (
+_PART_DESCRIPTIONS = (
     "config.json",
     "preprocessor_config.json",
     "processor_config.json",
@@ -72,7 +74,7 @@ def fetch(name: str, *, download: Download | None = None, report: Callable[[str]
     card = zoo.card(name)
     download = download or from_hugging_face
     if card.parts:
-        return _fetch_peer(card, download, report)
+        return _fetch_parts(card, download, report)
     source = card.source
     if source is None:
         raise UserError(f"{name} comes with the package: there is nothing to fetch")
@@ -89,17 +91,17 @@ def fetch(name: str, *, download: Download | None = None, report: Callable[[str]
     return target
 
 
-def _fetch_peer(card: ModelCard, download: Download, report: Callable[[str], None]) -> Path:
-    """Download the parts of a peer and keep their files as they are."""
+def _fetch_parts(card: ModelCard, download: Download, report: Callable[[str], None]) -> Path:
+    """Download the parts of a model and keep their files as they are."""
     folders: dict[str, Path] = {}
     pinned: dict[str, HubSource] = {}
     for part, source in card.parts.items():
         report(f"downloading {source}")
-        select = partial(select_files, folder=source.folder, descriptions=_PEER_DESCRIPTIONS)
+        select = partial(select_files, folder=source.folder, descriptions=_PART_DESCRIPTIONS)
         try:
             snapshot = download(source.repository, source.revision, select)
         except UserError as error:
-            raise UserError(f"cannot fetch {card.name}: {error}; {_peer_by_hand(card)}") from error
+            raise UserError(f"cannot fetch {card.name}: {error}; {_parts_by_hand(card)}") from error
         folders[part] = snapshot.folder / source.folder
         pinned[part] = dataclasses.replace(source, revision=snapshot.commit)
     report("copying and computing sha256")
@@ -108,12 +110,29 @@ def _fetch_peer(card: ModelCard, download: Download, report: Callable[[str], Non
         for part, folder in folders.items():
             (new / part).mkdir(exist_ok=True)
             # A cache may hold more than was asked for now.
-            for name in select_files([file.name for file in folder.iterdir()], "", _PEER_DESCRIPTIONS):
+            for name in select_files([file.name for file in folder.iterdir()], "", _PART_DESCRIPTIONS):
                 shutil.copyfile(folder / name, new / part / name)
-        peers.check(new)
+        if card.name == zoo.PSLG_SAM:
+            _keep_own_files(target, new, card)
+            report(f"SAM is here, a grounder is not part of it: name the folder of one in {target / PSLG_FILE}")
+        else:
+            peers.check(new)
         dataclasses.replace(card, parts=pinned, sha256=store.digests(new)).save(new)
         store.write_sums(new)
     return target
+
+
+def _keep_own_files(old: Path, new: Path, card: ModelCard) -> None:
+    """What the user added to a PSLG-SAM that was fetched before: its grounder, and what was chosen."""
+    fetched = {*card.parts, zoo.CARD_FILE, store.SUMS_FILE}
+    for path in old.iterdir() if old.is_dir() else ():
+        if path.name not in fetched:
+            copy = shutil.copytree if path.is_dir() else shutil.copyfile
+            copy(path, new / path.name)
+    if not is_pslg(new):
+        from refersat.models.pslg.folder import PslgDescription
+
+        PslgDescription().save(new)
 
 
 def convert(
@@ -145,7 +164,7 @@ def convert(
 
     if target.exists() and not overwrite:
         raise UserError(f"{target} is already there: give a new folder")
-    if peers.is_peer(source):
+    if peers.is_peer(source) or is_pslg(source):
         raise UserError(f"{source} needs no conversion: it runs as it is, with --model {source}")
     read = read_folder(source, tokenizer=tokenizer)
     card = card or ModelCard.read(source) or ModelCard(name=target.name)
@@ -226,10 +245,9 @@ def _by_hand(source: HubSource) -> str:
     )
 
 
-def _peer_by_hand(card: ModelCard) -> str:
+def _parts_by_hand(card: ModelCard) -> str:
     places = " and ".join(
         f"{source} into {'/'.join(filter(None, ['FOLDER', part]))}" for part, source in card.parts.items()
     )
-    return (
-        f"to carry it by hand, put all *.json, *.txt and *.safetensors files of {places}, and give that: --model FOLDER"
-    )
+    use = "give that to `refersat models assemble`" if card.name == zoo.PSLG_SAM else "give that: --model FOLDER"
+    return f"to carry it by hand, put all *.json, *.txt and *.safetensors files of {places}, and {use}"

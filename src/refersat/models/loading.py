@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from refersat.errors import UserError
-from refersat.models import peers, store, zoo
+from refersat.models import peers, zoo
 from refersat.models.answering import Answerer, RS2Sam2Answerer
 from refersat.models.checkpoint import Checkpoint
 from refersat.models.folder import CONFIG_FILE, read_description
 from refersat.models.official import few, joined, plan_conversion
 from refersat.models.official_config import released_config
+from refersat.models.pslg import PSLG_FILE, is_pslg
+from refersat.models.pslg.folder import load as load_pslg
 from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model
 from refersat.models.zoo import ModelCard
 from refersat.text.tokenizer import TOKENIZER_FILE, PhraseTokenizer
@@ -77,22 +79,22 @@ class LoadedModel:
 
 
 @dataclass(frozen=True)
-class LoadedPeer:
-    """A peer, ready to answer.
+class LoadedAnswerer:
+    """A model that is ready to answer as it was loaded: a peer, or a PSLG-SAM.
 
     Attributes:
-        peer: on its device, in its number format.
+        ready: on its device, in its number format.
         name: its name, or that of its folder.
         card: what is known about it, if anything.
     """
 
-    peer: Answerer
+    ready: Answerer
     name: str
     card: ModelCard | None
 
     def answerer(self, *, device: torch.device, dtype: torch.dtype) -> Answerer:
-        """See `Loaded.answerer`; the peer knows both from when it was loaded."""
-        return self.peer
+        """See `Loaded.answerer`; the model knows both from when it was loaded."""
+        return self.ready
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def load_model(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Loaded:
-    """Load a model by its name or from a folder: ours, a released one, or a peer's.
+    """Load a model by its name or from a folder: ours, a released one, a PSLG-SAM, or a peer's.
 
     Args:
         name_or_folder: a name of `zoo.names()`, or a folder. A name wins over a folder of that name: write ./name then.
@@ -130,10 +132,12 @@ def load_model(
     Raises:
         UserError: no such name or folder, a model not fetched yet, or files that are missing, damaged or do not fit.
     """
-    folder, name = _locate(name_or_folder)
+    folder, name = locate(name_or_folder)
     card = ModelCard.read(folder)
+    if is_pslg(folder):
+        return LoadedAnswerer(load_pslg(folder, device=torch.device(device)), name, card)
     if peers.is_peer(folder):
-        return LoadedPeer(peers.load(folder, device=torch.device(device), dtype=dtype), name, card)
+        return LoadedAnswerer(peers.load(folder, device=torch.device(device), dtype=dtype), name, card)
     read = read_folder(folder)
     return LoadedModel(build(read, device=device, dtype=dtype), read.tokenizer, name, card)
 
@@ -153,7 +157,7 @@ def read_folder(folder: Path, *, tokenizer: Path | None = None) -> ModelFolder:
     if model_type not in (OWN_TYPE, RELEASED_TYPE):
         raise UserError(
             f"{folder / CONFIG_FILE} says model_type {json.dumps(model_type)}; refersat runs {OWN_TYPE} (its own), "
-            f"{RELEASED_TYPE} (released RS2-SAM 2 and EVF-SAM 2) and {peers.KINDS}"
+            f"{RELEASED_TYPE} (released RS2-SAM 2 and EVF-SAM 2), {peers.KINDS}, and PSLG-SAM ({PSLG_FILE})"
         )
     checkpoint = Checkpoint.find(folder)
     if model_type == RELEASED_TYPE:
@@ -237,11 +241,15 @@ def _joined_shape(checkpoint: Checkpoint, sources: tuple[str, ...]) -> tuple[int
     return (first[0] + sum(shape[0] for shape in rest), *first[1:]) if rest else first
 
 
-def _locate(name_or_folder: str | Path) -> tuple[Path, str]:
-    """The folder of a model and the name it goes by."""
+def locate(name_or_folder: str | Path) -> tuple[Path, str]:
+    """The folder of a model and the name it goes by.
+
+    Raises:
+        UserError: there is no such name or folder, or the model was not fetched yet.
+    """
     if isinstance(name_or_folder, str) and zoo.is_name(name_or_folder):
         name = zoo.card(name_or_folder).name
-        folder = zoo.built_in_folder() if name == zoo.BUILT_IN else store.model_folder(name)
+        folder = zoo.folder_of(name)
         if not folder.is_dir():
             raise UserError(
                 f"{name} is not on this machine: run `refersat models fetch {name}`, or give the folder of a copy "

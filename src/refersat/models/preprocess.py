@@ -38,6 +38,11 @@ def preprocess(images: Sequence[np.ndarray], config: RS2Sam2Config) -> tuple[Ten
     return torch.cat([view for view, _ in views]), torch.cat([view for _, view in views])
 
 
+def square_view(image: np.ndarray, side: int, *, antialias: bool) -> Tensor:
+    """RGB (H, W, 3) uint8 -> (1, 3, side, side) float32, normalised."""
+    return _resize(normalise(image), side, antialias=antialias)
+
+
 def normalise(image: np.ndarray) -> Tensor:
     """RGB (H, W, 3) uint8 -> (1, 3, H, W) float32 with ImageNet mean and deviation."""
     pixels = torch.as_tensor(image).permute(2, 0, 1)[None].float() / 255

@@ -158,7 +158,7 @@ class RS2Sam2Model(PreTrainedModel):
         state = self.trunk.look(pixel_values)
         found = self.candidates(state, sparse_prompt[:, 0]) if self.candidates is not None else None
         maps, _ = self.trunk(state, text, padding, marks=None if found is None else found.trunk_marks)
-        fine, middle, coarse = self._neck(maps)
+        fine, middle, coarse = self.feature_levels(maps)
         image = per_phrase(coarse + self.no_memory_embedding.transpose(1, 2)[..., None], phrases)
         details = [
             per_phrase(self.mask_decoder.conv_s0(fine), phrases),
@@ -166,7 +166,7 @@ class RS2Sam2Model(PreTrainedModel):
         ]
         if found is not None:
             details[0] = details[0] + per_phrase(found.details, phrases)
-        position = self._image_positions(image)
+        position = self.image_positions(image)
         if self.encoder_fusion is not None:
             image = self.encoder_fusion(image, position, text, padding)
 
@@ -228,15 +228,15 @@ class RS2Sam2Model(PreTrainedModel):
         meant = both(torch.maximum(plain, kinds), selection.cells())
         return (meant + 1) / 2 if self.config.two_class_logit else meant
 
-    def _neck(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Feature maps of the four stages -> (., hidden, S/4, S/4), (., hidden, S/8, S/8), (., hidden, S/16, S/16)."""
+    def feature_levels(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The trunk's four maps -> (., hidden, S/4, S/4), (., hidden, S/8, S/8), (., hidden, S/16, S/16)."""
         # The two coarse levels meet in the neck; the fine ones may stand for several phrases.
         most = max(len(level) for level in maps)
         outputs, _ = self.neck([*maps[:2], *(per_phrase(level, most) for level in maps[2:])])
         # The neck's own order is coarse to fine; its stride-32 level has done its work in the others.
         return tuple(reversed(outputs[1:]))
 
-    def _image_positions(self, image: Tensor) -> Tensor:
+    def image_positions(self, image: Tensor) -> Tensor:
         """Dense position encoding (1, C, H, W) of the stride-16 grid, as SAM 2's prompt encoder defines it."""
         height, width = image.shape[-2:]
         y = (torch.arange(height, device=image.device, dtype=torch.float32) + 0.5) / height

@@ -14,9 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from refersat.errors import UserError
+from refersat.models import store
 from refersat.models.peers import DETECTOR_FOLDER, GROUNDED_SAM2, MASKS_FOLDER, SAM3
+from refersat.models.pslg import PSLG_FILE, SAM_FOLDER
 
 BUILT_IN = "built-in"
+BUILT_IN_PSLG = "built-in-pslg"
+SHIPPED = (BUILT_IN, BUILT_IN_PSLG)
+"""What lies in the package, once it has weights."""
+
+PSLG_SAM = "pslg-sam"
 CARD_FILE = "card.json"
 
 Numbers = Mapping[str, Mapping[str, float]]
@@ -54,8 +61,8 @@ class ModelCard:
         data: what it was trained on, and that data's licence.
         paper: where it is described.
         source: where the weights come from; None when they ship with the package or were trained locally.
-        parts: of a peer, which is kept as it was released: subfolder -> where its files come from; "" is the folder
-            itself. Their revisions are the commits, once they are fetched.
+        parts: of what is kept as it was released: subfolder -> where its files come from; "" is the folder itself.
+            Their revisions are the commits, once they are fetched.
         revision: the commit of `source` that was fetched; "" before that.
         sha256: file name -> digest, of the files as they lie on this machine.
         published: numbers of its authors.
@@ -208,14 +215,30 @@ _FETCHED = (
             _RANDOM_WEIGHTS,
         ),
     ),
+    ModelCard(
+        name=PSLG_SAM,
+        summary="PSLG-SAM: a grounder of yours finds the box, SAM 2.1 (Hiera large) its mask, untrained for the task.",
+        licence="Apache-2.0 (SAM 2.1); the grounder's is yours to know",
+        data="SAM 2.1: mainly Meta's SA-1B and SA-V; no aerial data. The grounder: what you train it on.",
+        paper="Li et al., PSLG-SAM, arXiv 2506.10503; Ravi et al., SAM 2, arXiv 2408.00714",
+        parts={SAM_FOLDER: HubSource(repository="facebook/sam2.1-hiera-large")},
+        published={"RRSIS-D test": {"mIoU": 70.61}, "RRSIS-M test": {"mIoU": 67.04}},
+        notes=(
+            "Fetching brings SAM alone: nobody published weights of the grounder. Train one, or take Grounding DINO, "
+            f'and name its folder in {PSLG_FILE} beside this card as "grounder". Without one it does not run.',
+            "The published numbers are of the paper's own system, with SAM's mask decoder fine-tuned; about 67.4 on "
+            "RRSIS-D without. Neither its weights nor its code are public; what it leaves open is chosen here.",
+            "One box for each phrase: of a group that a phrase names, it finds one member, or one box around all.",
+            "The score is the grounder's; all computes in float32, whatever --dtype says.",
+            _RANDOM_WEIGHTS,
+        ),
+    ),
 )
-
-_PLANNED = ("built-in-pslg", "pslg-sam")
 
 
 def names() -> list[str]:
-    """The models that this version can run, the built-in one first."""
-    return [BUILT_IN, *(card.name for card in _FETCHED)]
+    """The models that this version can run, the built-in ones first."""
+    return [*(name for name in SHIPPED if _is_shipped(name)), *(card.name for card in _FETCHED)]
 
 
 def card(name: str) -> ModelCard:
@@ -224,21 +247,33 @@ def card(name: str) -> ModelCard:
     Raises:
         UserError: no such name, or one that this version cannot run yet.
     """
-    if name == BUILT_IN:
-        return ModelCard.read(built_in_folder()) or ModelCard(name=BUILT_IN)
+    if name in SHIPPED and _is_shipped(name):
+        return ModelCard.read(folder_of(name)) or ModelCard(name=name)
     for known in _FETCHED:
         if known.name == name:
             return known
-    if name in _PLANNED:
-        raise UserError(f"{name} is planned but not supported in this version; there are: {', '.join(names())}")
+    if name in SHIPPED:
+        raise UserError(
+            f"{name} is planned: this version holds no weights of it; there are: {', '.join(names())}. A PSLG-SAM from "
+            f"networks of your own: `refersat models assemble --help`"
+        )
     raise UserError(f"no model is called {name}; there are: {', '.join(names())}")
 
 
 def is_name(text: str) -> bool:
     """Whether the text is the name of a model, be it one that is only planned."""
-    return text in names() or text in _PLANNED
+    return text in names() or text in SHIPPED
+
+
+def folder_of(name: str) -> Path:
+    """Where the model of a name lies: inside the installed package, or where it is kept once it is fetched."""
+    return Path(__file__).parent.parent / "assets" / name if name in SHIPPED else store.model_folder(name)
 
 
 def built_in_folder() -> Path:
     """Where the built-in model lies inside the installed package."""
-    return Path(__file__).parent.parent / "assets" / BUILT_IN
+    return folder_of(BUILT_IN)
+
+
+def _is_shipped(name: str) -> bool:
+    return name == BUILT_IN or folder_of(name).is_dir()

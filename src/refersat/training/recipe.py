@@ -60,6 +60,9 @@ class SampleData(_Section):
         min_length=1, description="KIND:PATH of the data, or a list of several"
     )
     split: str = Field("train", description="the part of it that is trained on")
+    share: float = Field(
+        1.0, gt=0, le=1, description="train on this share of its samples only; a larger share holds a smaller one"
+    )
     validation: str | None = Field(None, description="KIND:PATH to measure the model on; null: that of `train`")
     validation_split: str | None = Field("val", description="the part of it that is measured; null: nothing is")
     holdout: float = Field(

@@ -57,6 +57,7 @@ def read_training_samples(data: SampleData, *, boxes_suffice: bool = False) -> T
             measured = [read_samples(source, split=data.validation_split) for source in sources]
             validation = [sample for one in measured for sample in one.samples]
             fingerprints += [one.fingerprint for one in measured]
+    train = [sample for sample in train if _chance(f"{sample.id}\n{sample.image.name}\n{sample.phrase}") < data.share]
     for samples, name in ((train, "train"), (validation, "validation")):
         bare = [
             sample
@@ -67,7 +68,7 @@ def read_training_samples(data: SampleData, *, boxes_suffice: bool = False) -> T
             lacking = "neither mask nor box" if boxes_suffice else "no mask"
             raise UserError(f"data.{name}: {len(bare)} samples have {lacking}, {bare[0].id} for one")
     if not train:
-        raise UserError("data.train: nothing is left to train on")
+        raise UserError("data.train: nothing is left to train on" + (f" of {data.share:g}" if data.share < 1 else ""))
     _check_apart(train, validation)
     return TrainingSamples(
         train=tuple(train),
@@ -92,7 +93,7 @@ def _held_out(samples: Sequence[Sample], share: float) -> tuple[list[Sample], li
 
 
 def _chance(name: str) -> float:
-    """0 to 1."""
+    """A number from 0 to 1 that is a name's own, the same in every run."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
 
 

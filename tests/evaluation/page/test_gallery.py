@@ -105,6 +105,6 @@ def test_masks_have_the_colour_of_the_overlays():
     from importlib.resources import files
 
     sheet = files("refersat.page").joinpath("page.css").read_text()
-    red, green, blue = overlay._MASK
+    red, green, blue = overlay.MASK_COLOUR
     assert f"--answer: rgb({red} {green} {blue});" in sheet
-    assert gallery._HEAT == overlay._MASK
+    assert gallery._HEAT == overlay.MASK_COLOUR

@@ -16,8 +16,6 @@ from transformers import (
     CLIPTokenizer,
     GroundingDinoConfig,
     GroundingDinoForObjectDetection,
-    Sam2Config,
-    Sam2Model,
     Sam2VideoConfig,
     Sam2VideoModel,
     Sam3Config,
@@ -26,10 +24,11 @@ from transformers import (
     Sam3VideoModel,
 )
 
+from tests.models.tiny_sam import MASK_DECODER, SAM2, save_sam2, save_stirred
+
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 STEPS = {"do_resize": True, "do_rescale": True, "do_normalize": True, "resample": 2, "rescale_factor": 1 / 255}
 
-MASK_DECODER = {"hidden_size": 32, "mlp_dim": 32, "num_attention_heads": 2, "iou_head_hidden_dim": 32}
 MEMORY = {
     "memory_attention_hidden_size": 32,
     "memory_attention_num_layers": 1,
@@ -107,41 +106,10 @@ GROUNDING_DINO = {
     "d_model": 64,  # its group normalisation has 32 groups: more than one value in each
     "max_text_len": 24,
 }
-SAM2 = {
-    "vision_config": {
-        "model_type": "sam2_vision_model",
-        "backbone_config": {
-            "model_type": "sam2_hiera_det_model",
-            "hidden_size": 8,
-            "image_size": [128, 128],
-            "blocks_per_stage": [1, 1, 2, 1],
-            "embed_dim_per_stage": [8, 16, 32, 64],
-            "num_attention_heads_per_stage": [1, 1, 2, 2],
-            "window_size_per_stage": [4, 4, 4, 4],
-            "global_attention_blocks": [3],
-            "window_positional_embedding_background_size": [2, 2],
-        },
-        "backbone_channel_list": [64, 32, 16, 8],
-        "backbone_feature_sizes": [[32, 32], [16, 16], [8, 8]],
-        "fpn_hidden_size": 32,
-    },
-    "prompt_encoder_config": {"hidden_size": 32, "image_size": 128, "mask_input_channels": 4},
-    "mask_decoder_config": MASK_DECODER,
-}
 
 
 def _write(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content), encoding="utf-8")
-
-
-def _save(model: torch.nn.Module, folder: Path) -> Path:
-    """Larger weights than a fresh network's, so that images and phrases make a difference that can be seen."""
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter += torch.randn(parameter.shape, generator=generator) * 0.15
-    model.eval().save_pretrained(folder)
-    return folder
 
 
 def _clip_tokenizer(folder: Path) -> None:
@@ -192,7 +160,7 @@ def one_thread() -> Iterator[None]:
 def sam3_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """SAM 3 as `Sam3Model` saves it, its tokenizer in one file."""
     torch.manual_seed(0)
-    folder = _save(Sam3Model(Sam3Config(**SAM3)), tmp_path_factory.mktemp("peers") / "sam3")
+    folder = save_stirred(Sam3Model(Sam3Config(**SAM3)), tmp_path_factory.mktemp("peers") / "sam3")
     files = folder.with_name("tokenizer")
     files.mkdir()
     _clip_tokenizer(files)
@@ -217,7 +185,7 @@ def sam3_video_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = Sam3VideoConfig(
         detector_config={"model_type": "sam3", **SAM3}, tracker_config=tracker, low_res_mask_size=32
     )
-    folder = _save(Sam3VideoModel(config), tmp_path_factory.mktemp("peers") / "sam3-video")
+    folder = save_stirred(Sam3VideoModel(config), tmp_path_factory.mktemp("peers") / "sam3-video")
     _clip_tokenizer(folder)
     processor = {
         **STEPS,
@@ -234,11 +202,13 @@ def grounded_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Grounding DINO and SAM 2, each as its repository has it; SAM 2's holds the video model."""
     folder = tmp_path_factory.mktemp("peers") / "grounded"
     torch.manual_seed(0)
-    detector = _save(GroundingDinoForObjectDetection(GroundingDinoConfig(**GROUNDING_DINO)), folder / "grounding-dino")
+    detector = save_stirred(
+        GroundingDinoForObjectDetection(GroundingDinoConfig(**GROUNDING_DINO)), folder / "grounding-dino"
+    )
     _bert_tokenizer(detector)
     size = {"size": {"shortest_edge": 64, "longest_edge": 96}}
     _write(detector / "preprocessor_config.json", {**STEPS, **IMAGENET, **size, "do_pad": True})
-    masks = _save(Sam2VideoModel(Sam2VideoConfig(**SAM2, image_size=128, **MEMORY)), folder / "sam2")
+    masks = save_stirred(Sam2VideoModel(Sam2VideoConfig(**SAM2, image_size=128, **MEMORY)), folder / "sam2")
     _write(masks / "preprocessor_config.json", {**STEPS, **IMAGENET, "size": {"height": 128, "width": 128}})
     _write(masks / "processor_config.json", {"processor_class": "Sam2VideoProcessor", "target_size": 128})
     return folder
@@ -247,8 +217,7 @@ def grounded_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def sam2_image_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """SAM 2 as `Sam2Model` saves it, without any word about its images."""
-    torch.manual_seed(0)
-    return _save(Sam2Model(Sam2Config(**SAM2)), tmp_path_factory.mktemp("peers") / "sam2")
+    return save_sam2(tmp_path_factory.mktemp("peers") / "sam2")
 
 
 @pytest.fixture

@@ -1,0 +1,86 @@
+"""The two stages together: the grounder's box, a point in it, SAM's mask, its boundary moved to the colours."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from refersat.models.answering import Answer
+from refersat.models.grounding.grounder import Grounder
+from refersat.models.prompted.segmenter import PromptedSegmenter, parameters_of
+from refersat.models.pslg.fine import Fine, FineStage
+from refersat.models.pslg.options import PRESENT_FROM, PslgOptions
+
+
+@dataclass(frozen=True, eq=False)
+class PslgSteps:
+    """How PSLG-SAM came to an answer.
+
+    Attributes:
+        score: of the grounder's box, 0..1.
+        threshold: the score from which on the target counts as there.
+        fine: the box, and all that was made of it.
+        grounding_seconds: what stage 1 took; of several phrases, the equal share.
+    """
+
+    score: float
+    threshold: float
+    fine: Fine
+    grounding_seconds: float
+
+
+class PslgSam:
+    """PSLG-SAM as an `Answerer`. The score is the grounder's: it alone has read the phrase.
+
+    All of it computes in float32: boxes and points are coordinates.
+
+    Args:
+        grounder: phrase to box.
+        sam: box and point to mask.
+        options: the steps around SAM, and when the target counts as there.
+    """
+
+    phrases_at_once = 4  # each keeps a mask of the image's size
+    dtype = torch.float32
+
+    def __init__(self, grounder: Grounder, sam: PromptedSegmenter, options: PslgOptions | None = None) -> None:
+        self._grounder = grounder
+        self._fine = FineStage(sam, options)
+        chosen = self._fine.options.presence_threshold
+        self.presence_threshold = PRESENT_FROM if chosen is None else chosen
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters of both networks."""
+        return self._grounder.parameters + parameters_of(self._fine.sam)
+
+    @property
+    def mask_threshold(self) -> float:
+        """SAM's."""
+        return self._fine.sam.mask_threshold
+
+    def probability(self, logits: Tensor) -> Tensor:
+        """A plain sigmoid."""
+        return logits.float().sigmoid()
+
+    def answer(self, images: Sequence[NDArray[np.uint8]], phrases: Sequence[Sequence[str]]) -> list[Answer]:
+        """Image by image, each seen once by both networks for all its phrases; see `Answerer.answer`."""
+        return [answer for image, asked in zip(images, phrases, strict=True) for answer in self._about(image, asked)]
+
+    def _about(self, image: NDArray[np.uint8], phrases: Sequence[str]) -> list[Answer]:
+        began = time.perf_counter()
+        grounded = self._grounder.ground(image, phrases)
+        grounding = (time.perf_counter() - began) / len(phrases)
+        answers = []
+        for fine, score in zip(self._fine.segment(image, grounded.boxes), grounded.scores.tolist(), strict=True):
+            steps = PslgSteps(score, self.presence_threshold, fine, grounding)
+            answers.append(
+                Answer(fine.logits[None], present=score >= self.presence_threshold, score=score, steps=steps)
+            )
+        return answers
