@@ -193,7 +193,7 @@ class _Reader:
                     end += 2
                 said_now = " ".join(word.said for word in words[at:end])
                 seen.colour, self.at = f"{seen.colour} {said_now}" if seen.colour else said_now, end
-            elif said(words, at) in ("only", "single", "lone") and is_noun(words, at + 1):
+            elif said(words, at) in ("only", "single", "lone", "adjacent") and is_noun(words, at + 1):
                 self.at += 1
             else:
                 return

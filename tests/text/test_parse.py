@@ -1,0 +1,87 @@
+"""What the generator says is understood again, and so are other people's wordings."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from refersat.text.expressions import Grammar, SceneObject, generate_expressions
+from refersat.text.meaning import Meaning, Place, Relation
+from refersat.text.parse import Reading, parse
+from refersat.text.resolve import resolve
+from refersat.text.scene import DEFAULT_RULES, Scene
+from refersat.text.words import SYNONYMS, UNCOUNTED
+import numpy as np
+
+WIDTH, HEIGHT = 997, 797
+
+
+def make_object(category: str, x: int, y: int, width: int, height: int, colour: str | None) -> SceneObject:
+    box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+    return SceneObject(category, box, (x + 0.13, y + 0.13), width * height, colour)
+
+
+scenes = st.lists(
+    st.builds(
+        make_object,
+        category=st.sampled_from(("ship", "storage tank", "ground track field", "tennis court", "harbor", "bridge")),
+        x=st.integers(50, WIDTH - 50),
+        y=st.integers(50, HEIGHT - 50),
+        width=st.integers(4, 98),
+        height=st.integers(4, 98),
+        colour=st.sampled_from((None, "white", "dark red", "blue and white")),
+    ),
+    min_size=1,
+    max_size=9,
+)
+
+
+def is_ambiguous(phrase: str) -> bool:
+    """A bare "large ship" may be any; "the watercraft" may be one or many."""
+    if re.match(r"(large|big|small|tiny|little) ", phrase.lower()):
+        return True
+    return any(re.search(rf"^(?!.*\b(all|every|each|both)\b).*\b{word}\b", phrase.lower()) for word in UNCOUNTED)
+
+
+def as_said(meaning: Meaning, heard: Meaning) -> Meaning:
+    """The generator's meaning without what its words need not tell."""
+    place = meaning.place if heard.place or not (meaning.extreme or meaning.size) else None
+    relation = meaning.relation
+    if relation and heard.relation:
+        relation = Relation(relation.direction, as_said(relation.anchor, heard.relation.anchor))
+    kind = heard.kind if meaning.kind.startswith("absent") else meaning.kind
+    count = meaning.count if heard.count > 1 else 1
+    return replace(meaning, kind=kind, targets=(), count=count, total=1, far=False, place=place, relation=relation)
+
+
+@settings(max_examples=60, deadline=None)
+@given(objects=scenes, seed=st.integers(0, 2**32))
+def test_what_the_generator_says_is_understood(objects: list[SceneObject], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for said in generate_expressions(objects, WIDTH, HEIGHT, rng, grammar=Grammar("all"), vocabulary=tuple(SYNONYMS)):
+        if is_ambiguous(said.phrase):
+            continue
+        reading = parse(said.phrase)
+        assert reading, said.phrase
+        assert reading.meaning == as_said(said.meaning, reading.meaning), said.phrase
+
+
+@settings(max_examples=60, deadline=None)
+@given(objects=scenes, seed=st.integers(0, 2**32))
+def test_what_was_understood_finds_what_was_meant(objects: list[SceneObject], seed: int) -> None:
+    scene = Scene(objects, WIDTH, HEIGHT, DEFAULT_RULES)
+
+    def members(reading: Reading) -> list[int]:
+        meaning = reading.meaning
+        same = scene.by_category.get(meaning.category, [])
+        return [i for i in same if meaning.colour in (None, objects[i].colour)]
+
+    for said in generate_expressions(objects, WIDTH, HEIGHT, np.random.default_rng(seed), grammar=Grammar("all")):
+        reading = None if is_ambiguous(said.phrase) else parse(said.phrase)
+        if reading:
+            assert set(resolve(reading, scene, members)) == set(said.targets), said.phrase
