@@ -1,0 +1,87 @@
+"""How a scene is looked at: what every strategy gives, and who gets to choose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refersat.scene.window import Window
+
+if TYPE_CHECKING:
+    from refersat.scene.options import SceneOptions
+    from refersat.scene.reader import SceneReader
+    from refersat.segmenter import Segmenter
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """The answers for some rows of the scene's extent.
+
+    Attributes:
+        row: the first one, counted from the extent's top.
+        probability: uint16 (P, h, W), for each phrase 0 to `refersat.scene.blend.FULL`; W is the extent's width.
+        scores: for each phrase the best that the model said of its presence since the last band, 0 to 1.
+    """
+
+    row: int
+    probability: NDArray[np.uint16]
+    scores: tuple[float, ...]
+
+    @property
+    def stop(self) -> int:
+        """Just below its last row."""
+        return self.row + int(self.probability.shape[1])
+
+
+class Strategy(Protocol):
+    """A way to look at a scene."""
+
+    @property
+    def steps(self) -> int:
+        """How often `Look.advance` is called in all."""
+
+    def bands(self, first_row: int, advance: Advance) -> Iterator[Band]:
+        """The answers from a row of the extent on: bands from top to bottom, without a gap, to the last row.
+
+        The same rows come with the same bits, wherever one begins. `advance` is called after each step.
+        """
+
+
+Advance = Callable[[float], None]
+"""Called after each step with the number of the scene's pixels that it has settled."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a strategy works with.
+
+    Attributes:
+        reader: the open scene; strategies look at its `extent`.
+        segmenter: the model.
+        phrases: what to find.
+        options: the user's.
+    """
+
+    reader: SceneReader
+    segmenter: Segmenter
+    phrases: Sequence[str]
+    options: SceneOptions
+
+    @property
+    def extent(self) -> Window:
+        """Where to look."""
+        return self.reader.extent
+
+
+def make_strategy(look: Look) -> tuple[str, Strategy]:
+    """The strategy that the options ask for, and its name; `auto` becomes one of the others."""
+    from refersat.scene.tiles import Tiles
+
+    name = look.options.strategy
+    if name == "auto":
+        name = "whole" if max(look.extent.width, look.extent.height) <= look.options.tile else "tile"
+    return name, Tiles.whole(look) if name == "whole" else Tiles.tiled(look)
