@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from refersat.scene.window import Window
 
 if TYPE_CHECKING:
+    from refersat.scene.choice import Choice
     from refersat.scene.options import SceneOptions
-    from refersat.scene.reader import SceneReader
+    from refersat.scene.reader import Patch
     from refersat.segmenter import Segmenter
 
 
@@ -55,6 +56,25 @@ Advance = Callable[[float], None]
 """Called after each step with the number of the scene's pixels that it has settled."""
 
 
+class Reads(Protocol):
+    """What strategies need of a `refersat.scene.reader.SceneReader`."""
+
+    @property
+    def name(self) -> str:
+        """The scene's, for messages."""
+
+    @property
+    def gsd(self) -> tuple[float, float] | None:
+        """Metres per pixel along a row and down a column, where that is known."""
+
+    @property
+    def extent(self) -> Window:
+        """Where to look."""
+
+    def read(self, window: Window, size: tuple[int, int] | None = None) -> Patch:
+        """What a window shows, in (h, w) pixels."""
+
+
 @dataclass(frozen=True)
 class Look:
     """What a strategy works with.
@@ -66,7 +86,7 @@ class Look:
         options: the user's.
     """
 
-    reader: SceneReader
+    reader: Reads
     segmenter: Segmenter
     phrases: Sequence[str]
     options: SceneOptions
@@ -77,11 +97,14 @@ class Look:
         return self.reader.extent
 
 
-def make_strategy(look: Look) -> tuple[str, Strategy]:
-    """The strategy that the options ask for, and its name; `auto` becomes one of the others."""
-    from refersat.scene.tiles import Tiles
+def make_strategy(look: Look) -> tuple[Choice, Strategy]:
+    """The strategy that the options ask for, and how it was chosen; `auto` becomes one of the others."""
+    from refersat.scene.choice import choose
+    from refersat.scene.coarse_to_fine import CoarseToFine
+    from refersat.scene.tiles import Tiles, scales
 
-    name = look.options.strategy
-    if name == "auto":
-        name = "whole" if max(look.extent.width, look.extent.height) <= look.options.tile else "tile"
-    return name, Tiles.whole(look) if name == "whole" else Tiles.tiled(look)
+    wanted = look.options.strategy
+    choice = choose(wanted, look.phrases, look.extent, look.options.tile / min(scales(look)))
+    if choice.name == "coarse-to-fine":
+        return choice, CoarseToFine(look, local="tile" if wanted == "auto" else "overview")
+    return choice, Tiles.whole(look) if choice.name == "whole" else Tiles.tiled(look)

@@ -63,7 +63,7 @@ class Tiles:
         Raises:
             UserError: it makes no sense for the scene.
         """
-        across, down = _scales(look)
+        across, down = scales(look)
         options = look.options
         return cls(look, Grid.scaled(look.extent, across, down), tile=options.tile, overlap=options.overlap)
 
@@ -162,7 +162,7 @@ class Tiles:
         return np.stack(bands)
 
 
-def _scales(look: Look) -> tuple[float, float]:
+def scales(look: Look) -> tuple[float, float]:
     """Pixels of the model's for each of the scene's, along a row and down a column."""
     wanted, own = look.options.gsd, look.reader.gsd
     if wanted is None:

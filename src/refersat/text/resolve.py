@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+import shapely
+
 from refersat.text.meaning import Meaning, Place, Relation
 from refersat.text.meanings import MIDDLE_OF_SIDE, SECTORS, turn
 from refersat.text.parse import Reading
@@ -85,7 +87,7 @@ def _related(
     indices: Sequence[int], relation: Relation, anchors: Sequence[int], scene: Scene, *, everything: bool
 ) -> list[int]:
     """Those that lie so from one of the anchors; first the nearest, or all only in roughly that direction."""
-    pairs = [(_distance(a, i, scene), i, a) for a in anchors for i in indices if i != a]
+    pairs = [(_distance(a, i, scene), i, a) for a in anchors for i in indices if not _are_same(a, i, scene)]
     if relation.direction in ("near", "nearest"):
         close = sorted(pairs)
         if everything and relation.direction == "near":
@@ -98,6 +100,12 @@ def _related(
         if within:
             return list(dict.fromkeys(i for _, i in within))
     return []
+
+
+def _are_same(a: int, b: int, scene: Scene) -> bool:
+    """Whether two objects are one, found twice under different names."""
+    one, other = shapely.box(*scene.objects[a].box), shapely.box(*scene.objects[b].box)
+    return a == b or shapely.intersection(one, other).area > 0.5 * shapely.union(one, other).area
 
 
 def _distance(a: int, b: int, scene: Scene) -> float:

@@ -1,0 +1,79 @@
+"""A segmenter that is never wrong about what it sees: for telling what a strategy alone is worth.
+
+It is shown a raster of labels in place of a photograph: red is the number of the category (0 is background), green and
+blue are that of the object. It finds all objects in each image that it is given, and takes every phrase as one about
+that image alone, as models do: of "the largest ship" it marks the largest in every tile that shows a ship.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refersat.imagery import Image
+from refersat.segmenter import Probability
+from refersat.text.parse import Reading, parse
+from refersat.text.resolve import resolve
+from refersat.text.scene import DEFAULT_RULES, Scene, SceneObject
+
+_LEAST_PIXELS = 4  # of an object, for it to be seen
+
+
+class Oracle:
+    """Stands in for a `refersat.Segmenter`.
+
+    Args:
+        categories: names, the one numbered 1 first.
+    """
+
+    name = "oracle"
+    threshold = 0.5
+
+    def __init__(self, categories: Sequence[str]) -> None:
+        self.categories = tuple(categories)
+        self.asked = 0
+
+    def probabilities(
+        self, questions: Iterable[tuple[Image, str]], *, batch_size: int | None = None
+    ) -> Iterator[Probability]:
+        """Exact answers, 1.0 on the object; a phrase that it does not understand names nothing."""
+        for image, phrase in questions:
+            self.asked += 1
+            mask = self.mask(image.rgb, phrase)
+            if image.valid is not None:
+                mask &= image.valid
+            yield Probability(mask.astype(np.float32), bool(mask.any()), float(mask.any()))
+
+    def mask(self, labels: NDArray[np.uint8], phrase: str) -> NDArray[np.bool_]:
+        """What a phrase names in an image of labels (h, w, 3)."""
+        reading = parse(phrase)
+        numbers = (labels.astype(np.uint32) * np.array([1 << 16, 1 << 8, 1], np.uint32)).sum(axis=2, dtype=np.uint32)
+        if reading is None:
+            return np.zeros(numbers.shape, bool)
+        known, objects = self._objects(numbers)
+        scene = Scene(objects, numbers.shape[1], numbers.shape[0], DEFAULT_RULES)
+
+        def members(one: Reading) -> list[int]:
+            return scene.by_category.get(one.meaning.category, [])
+
+        chosen = resolve(reading, scene, members)
+        return np.isin(numbers, [known[index] for index in chosen])
+
+    def _objects(self, numbers: NDArray[np.uint32]) -> tuple[list[int], list[SceneObject]]:
+        """The numbers of all objects in an image, and their geometry; what is cut by its border is seen in part."""
+        rows, columns = np.nonzero(numbers)
+        here = numbers[rows, columns]
+        known, objects = [], []
+        for number in np.unique(here):
+            mine = here == number
+            category = int(number) >> 16
+            if mine.sum() < _LEAST_PIXELS or not 1 <= category <= len(self.categories):
+                continue  # resampling mixes numbers along outlines
+            x, y = columns[mine], rows[mine]
+            box = (float(x.min()), float(y.min()), float(x.max() + 1), float(y.max() + 1))
+            centroid = (float(x.mean()) + 0.5, float(y.mean()) + 0.5)
+            objects.append(SceneObject(self.categories[category - 1], box, centroid, float(mine.sum())))
+            known.append(int(number))
+        return known, objects
