@@ -34,6 +34,7 @@ class Oracle:
     def __init__(self, categories: Sequence[str]) -> None:
         self.categories = tuple(categories)
         self.asked = 0
+        self._last: tuple[NDArray[np.uint8], tuple[list[int], list[SceneObject]]] | None = None
 
     def probabilities(
         self, questions: Iterable[tuple[Image, str]], *, batch_size: int | None = None
@@ -52,28 +53,40 @@ class Oracle:
         numbers = (labels.astype(np.uint32) * np.array([1 << 16, 1 << 8, 1], np.uint32)).sum(axis=2, dtype=np.uint32)
         if reading is None:
             return np.zeros(numbers.shape, bool)
-        known, objects = self._objects(numbers)
+        known, objects = self._seen(labels, numbers)
         scene = Scene(objects, numbers.shape[1], numbers.shape[0], DEFAULT_RULES)
 
         def members(one: Reading) -> list[int]:
             return scene.by_category.get(one.meaning.category, [])
 
         chosen = resolve(reading, scene, members)
-        return np.isin(numbers, [known[index] for index in chosen])
+        wanted = np.zeros(1 << 24, bool)
+        wanted[[known[index] for index in chosen]] = True
+        return wanted[numbers]
+
+    def _seen(self, labels: NDArray[np.uint8], numbers: NDArray[np.uint32]) -> tuple[list[int], list[SceneObject]]:
+        """`_objects`, found once for all phrases about an image."""
+        if self._last is None or self._last[0] is not labels:
+            self._last = (labels, self._objects(numbers))
+        return self._last[1]
 
     def _objects(self, numbers: NDArray[np.uint32]) -> tuple[list[int], list[SceneObject]]:
         """The numbers of all objects in an image, and their geometry; what is cut by its border is seen in part."""
         rows, columns = np.nonzero(numbers)
-        here = numbers[rows, columns]
+        found, which, counts = np.unique(numbers[rows, columns], return_inverse=True, return_counts=True)
         known, objects = [], []
-        for number in np.unique(here):
-            mine = here == number
+        if not found.size:
+            return known, objects
+        order, starts = np.argsort(which, kind="stable"), np.cumsum(counts) - counts
+        edges = [edge.reduceat(axis[order], starts) for edge in (np.minimum, np.maximum) for axis in (columns, rows)]
+        x, y = (np.add.reduceat(axis[order], starts) / counts + 0.5 for axis in (columns, rows))
+        for k, number in enumerate(found):
             category = int(number) >> 16
-            if mine.sum() < _LEAST_PIXELS or not 1 <= category <= len(self.categories):
-                continue  # resampling mixes numbers along outlines
-            x, y = columns[mine], rows[mine]
-            box = (float(x.min()), float(y.min()), float(x.max() + 1), float(y.max() + 1))
-            centroid = (float(x.mean()) + 0.5, float(y.mean()) + 0.5)
-            objects.append(SceneObject(self.categories[category - 1], box, centroid, float(mine.sum())))
-            known.append(int(number))
+            if counts[k] >= _LEAST_PIXELS and 1 <= category <= len(self.categories):  # resampling mixes numbers
+                left, top, right, bottom = (float(edge[k]) for edge in edges)
+                box = (left, top, right + 1, bottom + 1)
+                objects.append(
+                    SceneObject(self.categories[category - 1], box, (float(x[k]), float(y[k])), float(counts[k]))
+                )
+                known.append(int(number))
         return known, objects

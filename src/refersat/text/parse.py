@@ -44,6 +44,7 @@ _REQUESTS = (
     "i am looking for", "looking for", "look for", "identify", "draw the outline of", "give me", "pick out", "map",
     "delineate", "which", "there is", "there are",
 )  # fmt: skip
+_OF_THEM = ("of all the", "of all", "of the", "of these", "of those")
 _COLOURS = frozenset(word for colour in COLOURS for word in colour.split() if word != "and")
 _SIZES: dict[str, Size] = {
     "largest": "largest", "larger": "largest", "large": "largest",
@@ -125,7 +126,7 @@ class _Reader:
     def _object(self, seen: _Said, *, is_anchor: bool) -> Reading | None:
         self._determiner(seen)
         self._adjectives(seen)
-        if (seen.size or seen.extreme) and self._take("of all the", "of all", "of the", "of these", "of those"):
+        if (seen.size or seen.extreme) and self._take(*_OF_THEM):
             self._number(_Said())  # "the largest of the three ships": still one
             seen.number = "the one"
         start = self.at
@@ -182,7 +183,9 @@ class _Reader:
                 self.at = run.end
             elif run and run.place and seen.place is None:
                 seen.place, self.at = run.place, run.end
-            elif size and self._is_superlative(seen, at) and is_more(words, at + 1):
+            elif size and self._is_superlative(seen, at) and (
+                is_more(words, at + 1) or starts(words, at + 1, *_OF_THEM)
+            ):
                 seen.size, self.at = size, at + 1 + (sense(words, at) == "very")
                 self._number(seen)
             elif said(words, at) in _COLOURS and (

@@ -67,9 +67,11 @@ def _end(words: Words, k: int) -> int | None:
     if place:
         return place[1]
     direction = direction_at(words, k)
-    if direction and direction[0] != "near" and direction[1] < len(words):
+    beside = direction is not None and (direction[0] == "near" or sense(words, k) == "just")  # "right next to"
+    if direction and not beside and direction[1] < len(words):
         return direction[1]
-    part = run_at(words, k + 1) if sense(words, k) in ("in", "on", "at", "to") else None
+    on_it = said(words, k) == "on" and said(words, k + 1) == "top"
+    part = run_at(words, k + 1) if sense(words, k) in ("in", "on", "at", "to") and not on_it else None
     if part and part.sides and sense(words, part.end) == "of":  # "in the northern part of the city"
         return part.end
     if _is_ordinal(words, k):
