@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import affine
@@ -34,6 +35,14 @@ def open_raster(address: str) -> tuple[Any, bool]:
     # Not all drivers then give the identity: some leave the transform's memory as it was.
     unplaced = any(issubclass(warning.category, NotGeoreferencedWarning) for warning in caught)
     return dataset, not unplaced and dataset.transform != affine.identity
+
+
+@contextmanager
+def unplaced_is_fine() -> Iterator[None]:
+    """Without rasterio's warning about rasters that have no place."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
 
 
 def chosen_bands(dataset: Any, name: str, bands: Sequence[int] | None) -> list[int]:

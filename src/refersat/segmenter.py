@@ -39,11 +39,14 @@ def load(name_or_folder: str | Path = "built-in", *, device: str = "auto", dtype
     Raises:
         UserError: no such model, device or dtype, or the model's files are incomplete.
     """
+    from refersat.models.identity import model_folder
     from refersat.models.loading import load_model
 
     where = choose_device(device)
     number_format = choose_dtype(dtype, where, large=_is_large(name_or_folder))
-    return Segmenter(load_model(name_or_folder, device=where, dtype=number_format), device=where, dtype=number_format)
+    loaded = load_model(name_or_folder, device=where, dtype=number_format)
+    folder = model_folder(str(name_or_folder))
+    return Segmenter(loaded, device=where, dtype=number_format, folder=folder)
 
 
 def _is_large(name_or_folder: str | Path) -> bool:
@@ -79,10 +82,12 @@ class Segmenter:
         loaded: the model with its name.
         device: where the model is.
         dtype: the number format it is in.
+        folder: where its files lie, if they do.
     """
 
-    def __init__(self, loaded: Loaded, *, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, loaded: Loaded, *, device: torch.device, dtype: torch.dtype, folder: Path | None = None) -> None:
         self.name = loaded.name
+        self.folder = folder
         self.device = device
         self._answerer = loaded.answerer(device=device, dtype=dtype)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -31,9 +31,16 @@ def mask_polygons(mask: NDArray[np.bool_]) -> list[shapely.Polygon]:
     Coordinates are pixels, x right and y down from the top left corner. Pixels that touch at a corner only belong to
     different polygons, so the areas sum to the number of foreground pixels.
     """
-    found = (shapely.geometry.shape(outline) for outline, _ in shapes(mask.astype(np.uint8), mask=mask, connectivity=4))
-    parts = [part for polygon in found for part in shapely.get_parts(shapely.make_valid(polygon))]
-    return sorted((orient(part) for part in parts if part.geom_type == "Polygon"), key=lambda part: -float(part.area))
+    found = (polygon for _, polygon in labelled_polygons(mask.astype(np.uint8)))
+    return sorted((orient(polygon) for polygon in found), key=lambda polygon: -float(polygon.area))
+
+
+def labelled_polygons(labels: NDArray[np.uint8] | NDArray[np.int32]) -> Iterator[tuple[int, shapely.Polygon]]:
+    """Each label but 0 with its outlines, as `mask_polygons` gives them; one per part that is connected by edges."""
+    for outline, label in shapes(labels, mask=labels != 0, connectivity=4):
+        for part in shapely.get_parts(shapely.make_valid(shapely.geometry.shape(outline))):
+            if part.geom_type == "Polygon":
+                yield int(label), part
 
 
 @dataclass(frozen=True)

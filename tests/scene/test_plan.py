@@ -47,9 +47,7 @@ def test_weights_rise_smoothly_over_the_overlap() -> None:
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(1, 120), st.integers(1, 120), st.integers(8, 150), OVERLAPS, st.integers(0, 2**32 - 1))
-def test_equal_answers_blend_to_just_that_answer(
-    height: int, width: int, tile: int, overlap: float, seed: int
-) -> None:
+def test_equal_answers_blend_to_just_that_answer(height: int, width: int, tile: int, overlap: float, seed: int) -> None:
     truth = np.random.default_rng(seed).random((height, width), dtype=np.float32)
     truth[0, 0], truth[-1, -1] = 0.0, 1.0
     rows, columns = Axis.covered(height, tile, overlap), Axis.covered(width, tile, overlap)

@@ -5,13 +5,10 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refersat import __version__
-from refersat.models import store, zoo
-from refersat.models.checkpoint import Checkpoint
-from refersat.models.folder import CONFIG_FILE
+from refersat.models.identity import model_files, model_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,9 +16,6 @@ if TYPE_CHECKING:
     from refersat.evaluation.protocol import Protocol
     from refersat.evaluation.questions import QuestionList
     from refersat.segmenter import Segmenter
-
-_DESCRIPTIONS = {".json", ".txt", ".model", ".spm"}
-"""Suffixes of the files beside the weights that change what a model answers: configuration and tokenizer."""
 
 
 @dataclass(frozen=True)
@@ -121,31 +115,3 @@ def provenance_of(
         },
         "protocols": {protocol.name: protocol.definition for protocol in protocols},
     }
-
-
-def model_folder(model: str) -> Path:
-    """Where the files of a model lie, by its name or folder."""
-    if not zoo.is_name(model):
-        return Path(model).expanduser()
-    return zoo.built_in_folder() if model == zoo.BUILT_IN else store.model_folder(model)
-
-
-def model_files(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """File name -> sha256: of the files that hold weights, and of those that describe model and tokenizer.
-
-    A model of several parts has one subfolder for each.
-
-    Raises:
-        UserError: the folder holds no weights.
-    """
-    parts = sorted(path.parent for path in folder.glob(f"*/{CONFIG_FILE}"))
-    if not parts or (folder / CONFIG_FILE).is_file():
-        parts = [folder]
-    weights = {entry.file for part in parts for entry in Checkpoint.find(part).entries.values()}
-    beside = {file for part in parts for file in part.iterdir() if file.suffix in _DESCRIPTIONS} - weights
-    descriptions = {file for file in beside if file.is_file() and file.name != zoo.CARD_FILE}
-
-    def digests(files: set[Path]) -> dict[str, str]:
-        return {file.relative_to(folder).as_posix(): store.sha256(file) for file in sorted(files)}
-
-    return digests(weights), digests(descriptions)

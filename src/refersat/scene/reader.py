@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +39,7 @@ class Patch:
     """What a window of a scene shows.
 
     `pixels` is uint8 (h, w, 3), 0 where there is no data; `valid` is bool (h, w), True where the scene has data and,
-    with an area of interest, within it.
+    with an area of interest, within it. Where nothing is valid, pixels are not read at all but 0.
     """
 
     pixels: NDArray[np.uint8]
@@ -75,6 +77,7 @@ class SceneReader:
     ) -> None:
         self.source = find_source(scene, asset=asset)
         self.name = self.source.address
+        self._lock = Lock()
         self._environment: Any = rasterio.Env(GDAL_CACHEMAX=_CACHE)
         self._environment.__enter__()
         try:
@@ -159,15 +162,34 @@ class SceneReader:
         rows = _span((inside.y - window.y) * down, inside.height * down, height)
         columns = _span((inside.x - window.x) * across, inside.width * across, width)
         shape = (rows.stop - rows.start, columns.stop - columns.start)
-        try:
+        with self._reading(inside):
             data = self._has_data(inside, shape)
-            valid[rows, columns] = data if self.area is None else data & self._in_area(inside, shape)
+            valid[rows, columns] = self._counts(data, inside)
             if valid.any():
                 values = self._values(self.bands, inside, shape, self._resampling(min(across, down)))
                 pixels[rows, columns] = self.radiometry.rgb(values) * data[..., None]
-        except RasterioError as error:
-            raise UserError(f"{self.name} is damaged or cut short: {_where(inside)} cannot be read") from error
         return Patch(pixels, valid)
+
+    def read_valid(self, window: Window) -> NDArray[np.bool_]:
+        """Which pixels count (h, w), of a window in whole pixels inside of the scene.
+
+        Raises:
+            UserError: the file is damaged there.
+        """
+        with self._reading(window):
+            return self._counts(self._has_data(window, (round(window.height), round(window.width))), window)
+
+    @contextmanager
+    def _reading(self, window: Window) -> Iterator[None]:
+        """One at a time: GDAL's datasets may pass from thread to thread, but serve only one."""
+        with self._lock:
+            try:
+                yield
+            except RasterioError as error:
+                raise UserError(f"{self.name} is damaged or cut short: {_where(window)} cannot be read") from error
+
+    def _counts(self, data: NDArray[np.bool_], window: Window) -> NDArray[np.bool_]:
+        return data if self.area is None else data & self._in_area(window, data.shape)
 
     def _values(
         self, bands: Sequence[int], window: Window, shape: tuple[int, int], resampling: Resampling
@@ -194,7 +216,7 @@ class SceneReader:
             )
         return np.asarray(masks.any(axis=0), dtype=np.bool_)
 
-    def _in_area(self, window: Window, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    def _in_area(self, window: Window, shape: tuple[int, ...]) -> NDArray[np.bool_]:
         grid = affine.Affine.translation(window.x, window.y) @ affine.Affine.scale(
             window.width / shape[1], window.height / shape[0]
         )

@@ -45,6 +45,10 @@ class Strategy(Protocol):
     def steps(self) -> int:
         """How often `Look.advance` is called in all."""
 
+    @property
+    def scale(self) -> float:
+        """Pixels that the model sees for one of the scene's, along a row, where it looks closest."""
+
     def bands(self, first_row: int, advance: Advance) -> Iterator[Band]:
         """The answers from a row of the extent on: bands from top to bottom, without a gap, to the last row.
 

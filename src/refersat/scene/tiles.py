@@ -20,7 +20,7 @@ from refersat.scene.strategy import Advance, Band, Look
 WHOLE_SIDE = 1024
 """Pixels of the longer side at which a whole scene is shown to the model; none sees more."""
 
-_BAND_ROWS = 512  # of the scene, at most, that leave at once
+_BAND_ROWS = 256  # of the scene, at most, that leave at once
 _AHEAD = 4  # tiles that are read in advance
 _FINEST = 8.0  # pixels made from one of the scene's, along an axis
 
@@ -73,6 +73,11 @@ class Tiles:
         scale = min(1.0, WHOLE_SIDE / max(look.extent.width, look.extent.height))
         grid = Grid.scaled(look.extent, scale, scale)
         return cls(look, grid, tile=max(grid.width, grid.height), overlap=0.0)
+
+    @property
+    def scale(self) -> float:
+        """See `Strategy.scale`."""
+        return self._grid.width / self._grid.extent.width
 
     @property
     def steps(self) -> int:
