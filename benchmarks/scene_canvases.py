@@ -97,7 +97,10 @@ def land_cover_mosaics(folder: Path, count: int) -> Iterator[Canvas]:
                 if region == 0:
                     continue
                 x, y, width, height, area = (float(value) for value in stats[region])
-                box, centroid = (x, y, x + width, y + height), (float(centroids[region][0]), float(centroids[region][1]))
+                box, centroid = (
+                    (x, y, x + width, y + height),
+                    (float(centroids[region][0]), float(centroids[region][1])),
+                )
                 objects.append(SceneObject(category, box, centroid, area))
                 labels[regions == region] = (number << 16) + len(objects)
         yield Canvas(f"dubai-{name}", photo, labels, tuple(objects), tuple(_LAND_COVER.values()))

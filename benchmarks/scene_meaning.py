@@ -3,10 +3,10 @@
 python benchmarks/scene_meaning.py --nwpu nwpu-vhr10 --dubai dubai --model oracle --out runs/scene-meaning
 python benchmarks/scene_meaning.py --nwpu nwpu-vhr10 --dubai dubai --model built-in --canvases 2 --out runs/built-in
 
-Scenes: canvases with nine images of NWPU VHR-10's val.json, and tiles of "Semantic segmentation of aerial imagery" (Humans
-in the Loop, MBRSC) whose nine parts are put together. Phrases are generated for the whole scene. `--model oracle` stands
-for a model that segments whatever it sees without a fault, but takes each tile for the whole: what is then lost is the
-strategy's. Writes results.json and prints a table:
+Scenes: canvases with nine images of NWPU VHR-10's val.json, and tiles of "Semantic segmentation of aerial imagery"
+(Humans in the Loop, MBRSC) whose nine parts are put together. Phrases are generated for the whole scene. `--model
+oracle` stands for a model that segments whatever it sees without a fault, but takes each tile for the whole: what is
+then lost is the strategy's. Writes results.json and prints a table:
 
 - mIoU: mean IoU of the phrases that name something;
 - right: share of all phrases whose mask marks (covers a quarter of) the objects that are meant and no others of the

@@ -8,17 +8,26 @@ that image alone, as models do: of "the largest ship" it marks the largest in ev
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from refersat.imagery import Image
-from refersat.segmenter import Probability
 from refersat.text.parse import Reading, parse
 from refersat.text.resolve import resolve
 from refersat.text.scene import DEFAULT_RULES, Scene, SceneObject
 
 _LEAST_PIXELS = 4  # of an object, for it to be seen
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """As `refersat.segmenter.Probability`, which comes with PyTorch."""
+
+    values: NDArray[np.float32]
+    present: bool
+    score: float
 
 
 class Oracle:
@@ -36,16 +45,14 @@ class Oracle:
         self.asked = 0
         self._last: tuple[NDArray[np.uint8], tuple[list[int], list[SceneObject]]] | None = None
 
-    def probabilities(
-        self, questions: Iterable[tuple[Image, str]], *, batch_size: int | None = None
-    ) -> Iterator[Probability]:
+    def probabilities(self, questions: Iterable[tuple[Image, str]], *, batch_size: int | None = None) -> Iterator[Seen]:
         """Exact answers, 1.0 on the object; a phrase that it does not understand names nothing."""
         for image, phrase in questions:
             self.asked += 1
             mask = self.mask(image.rgb, phrase)
             if image.valid is not None:
                 mask &= image.valid
-            yield Probability(mask.astype(np.float32), bool(mask.any()), float(mask.any()))
+            yield Seen(mask.astype(np.float32), bool(mask.any()), float(mask.any()))
 
     def mask(self, labels: NDArray[np.uint8], phrase: str) -> NDArray[np.bool_]:
         """What a phrase names in an image of labels (h, w, 3)."""

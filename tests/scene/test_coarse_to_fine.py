@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,6 @@ from refersat.scene.blend import FULL
 from refersat.scene.options import SceneOptions
 from refersat.scene.reader import SceneReader
 from refersat.scene.strategy import Look, make_strategy
-from refersat.segmenter import Segmenter
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -55,9 +55,14 @@ def scene(tmp_path: Path) -> Path:
 
 
 def answers(
-    path: Path, phrases: list[str], strategy: str = "coarse-to-fine", *, oracle: Oracle | None = None, first_row: int = 0
+    path: Path,
+    phrases: list[str],
+    strategy: str = "coarse-to-fine",
+    *,
+    oracle: Oracle | None = None,
+    first_row: int = 0,
 ) -> NDArray[np.bool_]:
-    segmenter = cast(Segmenter, oracle or Oracle(CATEGORIES))
+    segmenter: Any = oracle or Oracle(CATEGORIES)
     with SceneReader(path) as reader:
         look = Look(reader, segmenter, phrases, SceneOptions(strategy=strategy, tile=TILE))
         made = make_strategy(look)[1]
@@ -65,7 +70,7 @@ def answers(
         bands = list(made.bands(first_row, steps.append))
         assert len(steps) == made.steps
     assert bands[0].row == first_row
-    assert all(above.stop == below.row for above, below in zip(bands, bands[1:], strict=False))
+    assert all(above.stop == below.row for above, below in pairwise(bands))
     return np.concatenate([band.probability for band in bands], axis=1) > FULL // 2
 
 

@@ -11,7 +11,8 @@ from refersat.text.scope import scene_words
     ("phrase", "words"),
     [
         ("the largest hangar", ("largest",)),
-        ("The hangar located towards the bottom-right corner of the image.", ("towards the bottom-right corner of the image",)),
+        ("The hangar towards the bottom-right corner of the photo.", ("towards the bottom-right corner of the photo",)),
+        ("a hangar around the center of the aerial image", ("around the center of the aerial image",)),
         ("three cranes in the upper right", ("in the upper right",)),
         ("northernmost silo", ("northernmost",)),
         ("the silo that is furthest north", ("furthest north",)),

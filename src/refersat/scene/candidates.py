@@ -38,9 +38,7 @@ def _strips(layer: Iterable[NDArray[np.uint16]], extent: Window, level: int) -> 
         row += len(values)
 
 
-def only(
-    layer: Iterable[NDArray[np.uint16]], kept: Sequence[SceneObject], level: int
-) -> Iterator[NDArray[np.uint16]]:
+def only(layer: Iterable[NDArray[np.uint16]], kept: Sequence[SceneObject], level: int) -> Iterator[NDArray[np.uint16]]:
     """The bands of a layer with nothing above `level` but these of its objects."""
     labels = np.array(sorted(label for one in kept for label in one.labels), np.int64)
     before = 0

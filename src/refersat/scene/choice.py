@@ -27,8 +27,8 @@ class Choice:
 def choose(wanted: str, phrases: Sequence[str], extent: Window, tile: float) -> Choice:
     """The strategy for phrases about a scene of this extent, seen in tiles with a side of `tile` of its pixels.
 
-    `auto` takes "whole" for what fits into one tile, "coarse-to-fine" where a phrase speaks of the whole scene, and else
-    "tile". What the user wants is done, and warned of where a tile cannot know what a phrase means.
+    `auto` takes "whole" for what fits into one tile, "coarse-to-fine" where a phrase speaks of the whole scene, and
+    else "tile". What the user wants is done, and warned of where a tile cannot know what a phrase means.
     """
     about = {phrase: words for phrase in phrases if (words := scene_words(phrase))}
     fits = max(extent.width, extent.height) <= tile

@@ -15,12 +15,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
 from refersat.scene.blend import FULL
 from refersat.scene.candidates import find_candidates, kind_phrases, meant, only
-from refersat.scene.focus import Found, fits, focus
+from refersat.scene.focus import CloseUp, fits, focus
 from refersat.scene.objects import SceneObject
 from refersat.scene.overview import Gate, look_from_afar
 from refersat.scene.spool import Spool
@@ -41,7 +40,7 @@ class _Layer:
     number: int = 0
     kept: Sequence[SceneObject] | None = None
     """Of the spooled layer's objects those that stay; all when None."""
-    windows: Sequence[Found] = field(default=())
+    windows: Sequence[CloseUp] = field(default=())
     score: float = 0.0
 
 
@@ -113,12 +112,10 @@ class CoarseToFine:
         if chosen is None:
             return None
         small = [one for one in chosen if fits(one.outline, self._side)]
-        windows: list[Found | None] = []
+        windows: list[CloseUp | None] = []
         if 0 < len(small) <= _MOST_WINDOWS:
             outlines = [one.outline for one in small]
-            windows = focus(
-                self._look, reading.kind_phrase, outlines, side=self._side, threshold=self._threshold
-            )
+            windows = focus(self._look, reading.kind_phrase, outlines, side=self._side, threshold=self._threshold)
         replaced = {id(one) for one, window in zip(small, windows, strict=False) if window}
         number = numbers[reading.kind_phrase]
         return _Layer(
@@ -172,7 +169,7 @@ def _source(layer: _Layer, level: int) -> Iterator[NDArray[np.uint16]] | None:
     return bands if layer.kept is None else only(bands, layer.kept, level)
 
 
-def _lay(found: Found, values: NDArray[np.uint16], top: float, left: float) -> None:
+def _lay(found: CloseUp, values: NDArray[np.uint16], top: float, left: float) -> None:
     """Lay a window over rows of the extent that begin at `top` and `left`; the higher probability counts."""
     row, column = round(found.window.y - top), round(found.window.x - left)
     first, stop = max(row, 0), min(row + len(found.probability), len(values))

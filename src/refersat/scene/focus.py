@@ -14,7 +14,7 @@ import shapely.affinity
 from numpy.typing import NDArray
 
 from refersat.imagery import Image
-from refersat.scene.blend import FULL, quantised
+from refersat.scene.blend import quantised
 from refersat.scene.objects import label_strip
 from refersat.scene.strategy import Look
 from refersat.scene.window import Window
@@ -26,7 +26,7 @@ _BORDER = 5  # pixels wide, in which probabilities fade around an object
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class CloseUp:
     """Probabilities (h, w), 0 to `FULL`, of one object, and where they lie in the scene (whole pixels)."""
 
     window: Window
@@ -41,7 +41,7 @@ def fits(outline: shapely.Polygon, side: float) -> bool:
 
 def focus(
     look: Look, phrase: str, outlines: Sequence[shapely.Polygon], *, side: float, threshold: float
-) -> list[Found | None]:
+) -> list[CloseUp | None]:
     """What a phrase names in windows around candidates: of each, the object in its place.
 
     Args:
@@ -65,12 +65,12 @@ def focus(
 
     questions = zip(map(image, windows), repeat(phrase), strict=False)
     answers = look.segmenter.probabilities(questions, batch_size=look.options.batch_size)
-    found: list[Found | None] = []
+    found: list[CloseUp | None] = []
     for answer, window, outline in zip(answers, windows, outlines, strict=True):
         size = (round(window.width), round(window.height))
         values = cv2.resize(answer.values, size, interpolation=cv2.INTER_LINEAR)
         own = _object_at(values, outline, window, threshold) if answer.present else None
-        found.append(None if own is None else Found(window, quantised(own)))
+        found.append(None if own is None else CloseUp(window, quantised(own)))
     return found
 
 

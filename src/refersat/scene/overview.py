@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from refersat.imagery import Image
 from refersat.scene.blend import quantised
-from refersat.scene.focus import Found
+from refersat.scene.focus import CloseUp
 from refersat.scene.reader import Patch
 from refersat.scene.strategy import Look, Reads
 from refersat.scene.tiles import WHOLE_SIDE
@@ -43,14 +43,14 @@ class Afar:
     probability: NDArray[np.float32]
     extent: Window
 
-    def seen(self, outline: shapely.Polygon) -> Found:
+    def seen(self, outline: shapely.Polygon) -> CloseUp:
         """One of the regions as the overview shows it, in the pixels of the scene."""
         left, top, right, bottom = (round(value) for value in outline.bounds)
         here = shapely.affinity.translate(outline, -left, -top)
         shape = (bottom - top, right - left)
         inside = rasterio.features.rasterize([here], out_shape=shape, dtype=np.uint8).astype(np.float32)
         cut = _cut(self.probability, self.extent, Window(left, top, shape[1], shape[0]))
-        return Found(Window(left, top, shape[1], shape[0]), quantised(inside * cut))
+        return CloseUp(Window(left, top, shape[1], shape[0]), quantised(inside * cut))
 
 
 def look_from_afar(look: Look, phrase: str, threshold: float) -> Afar:

@@ -123,9 +123,13 @@ class Scene:
             )
         paths = Paths(Path(out), reader.source.stem, options)
         _require_other_files(paths, len(plain), reader)
-        name, strategy = make_strategy(Look(reader, segmenter, plain, options))
+        choice, strategy = make_strategy(Look(reader, segmenter, plain, options))
+        if options.strategy == "auto":
+            say(f"auto takes {choice.name}: {choice.reason}")
+        if choice.warning:
+            say(f"warning: {choice.warning}")
         weights, descriptions = _weights(segmenter)
-        run = self._describe(name, strategy, segmenter, weights, options)
+        run = self._describe(choice.name, strategy, segmenter, weights, options)
         if not reader.placed or reader.ground.area_unit != "m2":
             say(_about_place(reader))
         with output_folder(paths.folder):

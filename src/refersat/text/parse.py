@@ -9,12 +9,12 @@ Example:
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Literal
 
-from refersat.text import words as wordings
-from refersat.text.corpus import BROADER_CATEGORIES, COLOURS
+from refersat.text.clues import adjectives_at, direction_at, extreme_at, image_at, place_at, run_at, size_behind_at
+from refersat.text.corpus import COLOURS
 from refersat.text.meaning import Extreme, Kind, Meaning, Place, Relation, Size
+from refersat.text.nouns import category_of, singular, split_head
 from refersat.text.scope import scene_spans
 from refersat.text.spoken import (
     ARTICLES,
@@ -23,19 +23,14 @@ from refersat.text.spoken import (
     PREPOSITIONS,
     RANKS,
     Word,
-    adjectives_at,
-    direction_at,
-    extreme_at,
-    image_at,
     is_noun,
-    place_at,
-    run_at,
     said,
     sense,
-    size_behind_at,
     spoken,
     starts,
+    vocabulary,
 )
+from refersat.text.words import plural
 
 _POLITE = ("please", "can you", "could you", "would you", "i want to", "i want you to", "help me")
 _REQUESTS = (
@@ -72,8 +67,8 @@ class Reading:
     @property
     def kind_phrase(self) -> str:
         """A phrase for all objects of the kind, wherever they are: "all red cars"."""
-        head, preposition, rest = _split_head(self.noun)
-        return f"all {wordings.plural(head)}{preposition}{rest}"
+        head, preposition, rest = split_head(self.noun)
+        return f"all {plural(head)}{preposition}{rest}"
 
 
 def parse(phrase: str) -> Reading | None:
@@ -100,7 +95,7 @@ class _Said:
     contradicts: bool = False
 
 
-_NO_NOUN = frozenset("is are was can be it they except but not one ones thing things which".split())
+_NO_NOUN = vocabulary("is are was can be it they except but not one ones thing things which")
 
 
 class _Reader:
@@ -183,8 +178,8 @@ class _Reader:
                 self.at = run.end
             elif run and run.place and seen.place is None:
                 seen.place, self.at = run.place, run.end
-            elif size and self._is_superlative(seen, at) and (
-                is_more(words, at + 1) or starts(words, at + 1, *_OF_THEM)
+            elif (
+                size and self._is_superlative(seen, at) and (is_more(words, at + 1) or starts(words, at + 1, *_OF_THEM))
             ):
                 seen.size, self.at = size, at + 1 + (sense(words, at) == "very")
                 self._number(seen)
@@ -202,7 +197,7 @@ class _Reader:
                 return
 
     def _is_superlative(self, seen: _Said, at: int) -> bool:
-        """ "Large" alone is an attribute, but "the large ship" is the larger one."""
+        """Whether it is said of one only: "large" is an attribute, but "the large ship" is the larger one."""
         plain = sense(self.words, at) in ("large", "small")
         return not plain or (seen.definite and seen.number == "one" and seen.count == 1)
 
@@ -263,7 +258,7 @@ class _Reader:
         return True
 
     def _another_anchor(self, seen: _Said, start: int) -> bool:
-        """ "... of a road and a river": the same direction from both."""
+        """Behind "... to the left of a road" and "and": the same direction from a river."""
         anchor = self._object(_Said(), is_anchor=True)
         if anchor is None:
             self.at = start
@@ -272,7 +267,7 @@ class _Reader:
         return True
 
     def _from_a_side(self, seen: _Said, at: int) -> bool:
-        """ "From the left", behind "the second ship"; "of some ships" may follow."""
+        """Behind "the second ship" "from the left"; "of some ships" may follow."""
         run = run_at(self.words, at + 1) if said(self.words, at) == "from" else None
         if seen.rank is None or run is None or run.extreme is None or sense(self.words, run.end) == "than":
             return False
@@ -294,13 +289,13 @@ class _Reader:
         if noun_words[-1].said in PREPOSITIONS:
             return None
         noun = " ".join(said for said, _ in dict.fromkeys((word.said, word.start) for word in noun_words))
-        singular, is_plural = _singular(noun)
+        one, is_plural = singular(noun)
         many = seen.number == "all" or (seen.number == "one" and is_plural)
         plural = many or seen.number == "each"
         first = seen.relations[0] if seen.relations else None
         meaning = Meaning(
             _kind(seen, plural=plural),
-            _category(singular),
+            category_of(one),
             plural=plural,
             count=seen.count,
             place=seen.place,
@@ -310,7 +305,7 @@ class _Reader:
             relation=first[0] if first else None,
             colour=seen.colour,
         )
-        said_noun = f"{seen.colour} {singular}" if seen.colour else singular
+        said_noun = f"{seen.colour} {one}" if seen.colour else one
         return Reading(meaning, said_noun, first[1] if first else None, seen.relations[1:])
 
 
@@ -331,59 +326,3 @@ def _kind(seen: _Said, *, plural: bool) -> Kind:
     if seen.colour:
         return "colour"
     return "group" if plural else "unique"
-
-
-@cache
-def _names() -> dict[str, str]:
-    """What categories are called, in the singular, to the category."""
-    names = {name: name for name in BROADER_CATEGORIES}
-    for category, pool in wordings.SYNONYMS.items():
-        names |= {name: category for name in (category, *pool.train, *pool.heldout)}
-    return names
-
-
-@cache
-def _plurals() -> dict[str, str]:
-    return {wordings.plural(name): name for name in _names() if wordings.plural(name) != name}
-
-
-def _category(noun: str) -> str:
-    return _names().get(noun, noun)
-
-
-def _split_head(noun: str) -> tuple[str, str, str]:
-    """A noun before its first preposition, the preposition, and the rest: "car", " on ", "the road"."""
-    parts = noun.split(" ")
-    for k, word in enumerate(parts[1:], start=1):
-        if word in _BEHIND_HEAD:
-            return " ".join(parts[:k]), f" {word} ", " ".join(parts[k + 1 :])
-    return noun, "", ""
-
-
-_BEHIND_HEAD = frozenset(
-    "for of in on at with without along across over under between by near to that which made parked docked moored "
-    "surrounded from beside behind around inside through".split()
-)
-
-
-def _singular(noun: str) -> tuple[str, bool]:
-    """A noun in the singular, and whether it was in the plural."""
-    if noun in _plurals():
-        return _plurals()[noun], True
-    if noun in _names():
-        return noun, False
-    head, preposition, rest = _split_head(noun)
-    start, blank, last = head.rpartition(" ")
-    for k in range(len(head.split(" "))):
-        tail = " ".join(head.split(" ")[k:])
-        if tail in _plurals():
-            return head[: len(head) - len(tail)] + _plurals()[tail] + preposition + rest, True
-    if last.endswith("ies") and len(last) > 4:
-        last = last[:-3] + "y"
-    elif last.endswith(("ches", "shes", "sses", "xes")):
-        last = last[:-2]
-    elif last.endswith("s") and not last.endswith(("ss", "us", "is")):
-        last = last[:-1]
-    else:
-        return noun, False
-    return start + blank + last + preposition + rest, True

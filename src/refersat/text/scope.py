@@ -1,34 +1,20 @@
 """Which words of a phrase are about the whole scene, and not about what lies around the object.
 
 "The largest", "on the far left", "in the upper right", "the second from the top" and "below the bridge" can be answered
-only by one who sees the whole scene: a model that sees it in tiles finds a largest, leftmost and upper right one in every
-tile. "The red roof", "all ships" and "near the road" mean the same in every tile that shows the object.
+only by one who sees the whole scene: a model that sees it in tiles finds a largest, leftmost and upper right one in
+every tile. "The red roof", "all ships" and "near the road" mean the same in every tile that shows the object.
 """
 
 from __future__ import annotations
 
-from refersat.text.spoken import (
-    ARTICLES,
-    DETERMINERS,
-    RANKS,
-    Words,
-    adjectives_at,
-    direction_at,
-    extreme_at,
-    is_noun,
-    place_at,
-    run_at,
-    said,
-    sense,
-    size_behind_at,
-    spoken,
-)
+from refersat.text.clues import adjectives_at, direction_at, extreme_at, place_at, run_at, size_behind_at
+from refersat.text.spoken import ARTICLES, DETERMINERS, RANKS, Words, is_noun, said, sense, spoken, vocabulary
 
-_SUPERLATIVES = frozenset(
-    "largest smallest longest shortest widest narrowest tallest brightest darkest oldest newest densest busiest highest "
-    "lowest thickest thinnest deepest furthest closest most least biggest".split()
+_SUPERLATIVES = vocabulary(
+    "largest smallest longest shortest widest narrowest tallest brightest darkest oldest newest densest "
+    "busiest highest lowest thickest thinnest deepest furthest closest most least biggest"
 )
-_COMPARATIVES = frozenset("larger smaller longer shorter wider narrower taller brighter darker".split())
+_COMPARATIVES = vocabulary("larger smaller longer shorter wider narrower taller brighter darker")
 
 
 def scene_words(phrase: str) -> tuple[str, ...]:
