@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,9 @@ from refersat.imagery import Image
 from refersat.text.parse import Reading, parse
 from refersat.text.resolve import resolve
 from refersat.text.scene import DEFAULT_RULES, Scene, SceneObject
+
+_View: TypeAlias = tuple[NDArray[np.uint32], list[int], list[SceneObject]]
+"""The numbers (h, w) in an image, those of its objects, and the objects."""
 
 _LEAST_PIXELS = 4  # of an object, for it to be seen
 
@@ -43,7 +47,7 @@ class Oracle:
     def __init__(self, categories: Sequence[str]) -> None:
         self.categories = tuple(categories)
         self.asked = 0
-        self._last: tuple[NDArray[np.uint8], tuple[list[int], list[SceneObject]]] | None = None
+        self._last: tuple[NDArray[np.uint8], _View] | None = None
 
     def probabilities(self, questions: Iterable[tuple[Image, str]], *, batch_size: int | None = None) -> Iterator[Seen]:
         """Exact answers, 1.0 on the object; a phrase that it does not understand names nothing."""
@@ -57,24 +61,23 @@ class Oracle:
     def mask(self, labels: NDArray[np.uint8], phrase: str) -> NDArray[np.bool_]:
         """What a phrase names in an image of labels (h, w, 3)."""
         reading = parse(phrase)
-        numbers = (labels.astype(np.uint32) * np.array([1 << 16, 1 << 8, 1], np.uint32)).sum(axis=2, dtype=np.uint32)
         if reading is None:
-            return np.zeros(numbers.shape, bool)
-        known, objects = self._seen(labels, numbers)
+            return np.zeros(labels.shape[:2], bool)
+        numbers, known, objects = self._seen(labels)
         scene = Scene(objects, numbers.shape[1], numbers.shape[0], DEFAULT_RULES)
 
         def members(one: Reading) -> list[int]:
             return scene.by_category.get(one.meaning.category, [])
 
         chosen = resolve(reading, scene, members)
-        wanted = np.zeros(1 << 24, bool)
-        wanted[[known[index] for index in chosen]] = True
-        return wanted[numbers]
+        return np.isin(numbers, np.array([known[index] for index in chosen], np.uint32))
 
-    def _seen(self, labels: NDArray[np.uint8], numbers: NDArray[np.uint32]) -> tuple[list[int], list[SceneObject]]:
-        """`_objects`, found once for all phrases about an image."""
+    def _seen(self, labels: NDArray[np.uint8]) -> _View:
+        """Found once for all phrases about an image."""
         if self._last is None or self._last[0] is not labels:
-            self._last = (labels, self._objects(numbers))
+            red, green, blue = (labels[..., band].astype(np.uint32) for band in range(3))
+            numbers = red << 16 | green << 8 | blue
+            self._last = (labels, (numbers, *self._objects(numbers)))
         return self._last[1]
 
     def _objects(self, numbers: NDArray[np.uint32]) -> tuple[list[int], list[SceneObject]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from refersat.scene.window import Window
+from refersat.text.parse import parse
 from refersat.text.scope import scene_words
 
 
@@ -36,12 +37,17 @@ def choose(wanted: str, phrases: Sequence[str], extent: Window, tile: float) -> 
         if fits:
             return Choice("whole", f"the scene fits into one tile of {tile:.0f} px")
         if about:
-            return Choice("coarse-to-fine", _said(about))
+            return Choice("coarse-to-fine", _said(about), _not_understood(about))
         return Choice("tile", "the phrases mean the same in every part of the scene")
-    warning = None
+    warning = _not_understood(about) if wanted == "coarse-to-fine" else None
     if wanted == "tile" and about and not fits:
         warning = f"{_said(about)}: each tile finds its own; --strategy coarse-to-fine compares the whole scene"
     return Choice(wanted, "as asked", warning)
+
+
+def _not_understood(about: Iterable[str]) -> str | None:
+    unclear = [f'"{phrase}"' for phrase in about if parse(phrase) is None]
+    return f"the words are left to the model, on an overview: {', '.join(unclear)}" if unclear else None
 
 
 def _said(about: dict[str, tuple[str, ...]]) -> str:

@@ -25,6 +25,7 @@ from refersat.scene.overview import Gate, look_from_afar
 from refersat.scene.spool import Spool
 from refersat.scene.strategy import Advance, Band, Look
 from refersat.scene.tiles import Tiles, scales
+from refersat.scene.window import Window
 from refersat.text.parse import Reading, parse
 from refersat.text.scope import scene_words
 
@@ -42,6 +43,24 @@ class _Layer:
     """Of the spooled layer's objects those that stay; all when None."""
     windows: Sequence[CloseUp] = field(default=())
     score: float = 0.0
+
+
+@dataclass(eq=False)
+class _Search:
+    """What was found everywhere: a layer of the spool for each phrase, and the objects in it."""
+
+    spool: Spool
+    phrases: Sequence[str]
+    extent: Window
+    level: int
+    _found: dict[str, list[SceneObject]] = field(default_factory=dict)
+
+    def candidates(self, phrase: str) -> list[SceneObject]:
+        """The objects of a phrase, traced once."""
+        if phrase not in self._found:
+            layer = self.spool.layer(self.phrases.index(phrase))
+            self._found[phrase] = find_candidates(layer, self.extent, self.level)
+        return self._found[phrase]
 
 
 class CoarseToFine:
@@ -76,9 +95,10 @@ class CoarseToFine:
     def bands(self, first_row: int, advance: Advance) -> Iterator[Band]:
         """See `Strategy.bands`; the search is done anew wherever the bands begin."""
         with ExitStack() as spools:
-            search = spools.enter_context(Spool())
+            search = _Search(spools.enter_context(Spool()), self._searched, self._look.extent, self._level)
             if self._searched:
-                self._search(search, advance)
+                look = replace(self._look, phrases=self._searched)
+                search.spool.fill(Tiles.tiled(look).bands(0, advance))
             layers = []
             settled = self._look.extent.width * self._look.extent.height / len(self._look.phrases)
             for phrase in self._look.phrases:
@@ -91,24 +111,18 @@ class CoarseToFine:
         """The threshold among probabilities from 0 to `FULL`."""
         return int(self._threshold * FULL)
 
-    def _search(self, spool: Spool, advance: Advance) -> None:
-        look = replace(self._look, phrases=self._searched)
-        spool.fill(Tiles.tiled(look).bands(0, advance))
-
-    def _layer(self, phrase: str, search: Spool, new_spool: Callable[[], Spool]) -> _Layer:
+    def _layer(self, phrase: str, search: _Search, new_spool: Callable[[], Spool]) -> _Layer:
         if phrase in self._tiled:
-            number = self._searched.index(phrase)
-            return _Layer(search, number, score=_score(search, number))
+            number = search.phrases.index(phrase)
+            return _Layer(search.spool, number, score=_score(search.spool, number))
         reading = self._readings.get(phrase)
         found = self._singled_out(reading, search) if reading else None
         return found or self._from_overview(phrase, new_spool)
 
-    def _singled_out(self, reading: Reading, search: Spool) -> _Layer | None:
+    def _singled_out(self, reading: Reading, search: _Search) -> _Layer | None:
         """What a phrase means among the objects of its kind; None where something else that it names is missing."""
-        extent = self._look.extent
-        numbers = {kind: self._searched.index(kind) for kind in kind_phrases(reading)}
-        candidates = {kind: find_candidates(search.layer(n), extent, self._level) for kind, n in numbers.items()}
-        chosen = meant(reading, candidates, extent)
+        candidates = {kind: search.candidates(kind) for kind in kind_phrases(reading)}
+        chosen = meant(reading, candidates, self._look.extent)
         if chosen is None:
             return None
         small = [one for one in chosen if fits(one.outline, self._side)]
@@ -117,13 +131,13 @@ class CoarseToFine:
             outlines = [one.outline for one in small]
             windows = focus(self._look, reading.kind_phrase, outlines, side=self._side, threshold=self._threshold)
         replaced = {id(one) for one, window in zip(small, windows, strict=False) if window}
-        number = numbers[reading.kind_phrase]
+        number = search.phrases.index(reading.kind_phrase)
         return _Layer(
-            search,
+            search.spool,
             number,
             [one for one in chosen if id(one) not in replaced],
             [window for window in windows if window],
-            _score(search, number),
+            _score(search.spool, number),
         )
 
     def _from_overview(self, phrase: str, new_spool: Callable[[], Spool]) -> _Layer:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from refersat.text.meaning import SIDES, Direction, Extreme, Place, Side, Size
+from refersat.text.meanings import MIDDLE_OF_SIDE
 from refersat.text.spoken import ARTICLES, MARKERS, PLACE_WORDS, Words, is_noun, said, sense, starts, vocabulary
 
 _BEFORE_A_PLACE = vocabulary("up down over off somewhere directly just slightly immediately clearly only")
@@ -20,7 +21,6 @@ _CORNERS: dict[tuple[str, str], Extreme] = {
     ("top", "left"): "upper left", ("top", "right"): "upper right",
     ("bottom", "left"): "lower left", ("bottom", "right"): "lower right",
 }  # fmt: skip
-_MIDDLE_OF_SIDE = {"left": (1, 0), "right": (1, 2), "top": (0, 1), "bottom": (2, 1)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Run:
         if len(self.sides) == 1:
             side = cast(Side, self.sides[0])
             if "center" in self.senses:
-                return Place("cell", *_MIDDLE_OF_SIDE[side])
+                return MIDDLE_OF_SIDE[side]
             if "half" in self.senses:
                 return Place("half", side=side)
             return Place("edge" if "border" in self.senses else "side", side=side)
