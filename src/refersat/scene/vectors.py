@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -86,18 +87,19 @@ def _begin_geopackage(path: Path, target: Target) -> Add:
 
     def write(features: Iterable[Feature], *, append: bool) -> None:
         geometry, columns = _columns(features, target.transform)
-        pyogrio.raw.write(
-            path,
-            geometry,
-            columns,
-            list(FIELDS),
-            driver="GPKG",
-            layer=target.layer,
-            geometry_type="Polygon",
-            crs=target.crs_wkt,
-            layer_metadata=dict(target.tags),
-            append=append,
-        )
+        with _no_crs_is_fine():
+            pyogrio.raw.write(
+                path,
+                geometry,
+                columns,
+                list(FIELDS),
+                driver="GPKG",
+                layer=target.layer,
+                geometry_type="Polygon",
+                crs=target.crs_wkt,
+                layer_metadata=dict(target.tags),
+                append=append,
+            )
 
     def add(features: Iterable[Feature]) -> None:
         for some in _batches(features, _BATCH):
@@ -117,7 +119,10 @@ def _flatgeobuf(path: Path, target: Target) -> Iterator[Add]:
     try:
         with replaced_file(path, within=target.within) as temporary:
             yield _begin_geopackage(spool, target)
-            with pyogrio.raw.open_arrow(spool, use_pyarrow=False, batch_size=_BATCH) as (about, stream):
+            with (
+                _no_crs_is_fine(),
+                pyogrio.raw.open_arrow(spool, use_pyarrow=False, batch_size=_BATCH) as (about, stream),
+            ):
                 pyogrio.raw.write_arrow(
                     stream,
                     temporary,
@@ -130,6 +135,14 @@ def _flatgeobuf(path: Path, target: Target) -> Iterator[Add]:
                 )
     finally:
         spool.unlink(missing_ok=True)
+
+
+@contextmanager
+def _no_crs_is_fine() -> Iterator[None]:
+    """Without pyogrio's warning: the user was told about the scene."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="'crs' was not provided", category=UserWarning)
+        yield
 
 
 @contextmanager
