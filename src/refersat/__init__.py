@@ -13,12 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from refersat.result import Result
+    from refersat.scene.options import SceneOptions
+    from refersat.scene.scene import Scene
     from refersat.segmenter import Segmenter, load
 
 __version__ = "0.1.0"
-__all__ = ["Result", "Segmenter", "__version__", "load"]
+__all__ = ["Result", "Scene", "SceneOptions", "Segmenter", "__version__", "load"]
 
-_HOMES = {"Result": "refersat.result", "Segmenter": "refersat.segmenter", "load": "refersat.segmenter"}
+_HOMES = {
+    "Result": "refersat.result",
+    "Scene": "refersat.scene.scene",
+    "SceneOptions": "refersat.scene.options",
+    "Segmenter": "refersat.segmenter",
+    "load": "refersat.segmenter",
+}
 
 
 def __getattr__(name: str) -> Any:

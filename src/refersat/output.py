@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +12,12 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.crs import CRS
-from rasterio.errors import NotGeoreferencedWarning
+from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 
 from refersat.errors import UserError
 from refersat.imagery import Image
+from refersat.rasters import unplaced_is_fine
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -26,14 +26,32 @@ def write_file(path: Path, content: bytes) -> None:
     Raises:
         UserError: the folder does not exist, does not allow it, or the disk is full.
     """
-    temporary = path.with_name(f".{path.name[-100:]}.{os.getpid()}.tmp")
+    with replaced_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def replaced_file(path: Path, *, within: Path | None = None) -> Iterator[Path]:
+    """Another name to write to; the file takes the place of `path` when the block ends well.
+
+    Args:
+        path: what is to be replaced, or made.
+        within: a folder of the same file system for the unfinished file; that of `path` when None.
+
+    Raises:
+        UserError: the folder does not exist, does not allow it, or the disk is full.
+    """
+    # The ending stays: some drivers insist on theirs.
+    temporary = (within or path.parent) / f".{path.stem[-100:]}.{os.getpid()}.tmp{path.suffix}"
     try:
         try:
-            temporary.write_bytes(content)
+            yield temporary
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+    except RasterioError as error:
+        raise UserError(f"cannot write {path}: {' '.join(str(error).split())}") from error
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
 
@@ -73,8 +91,7 @@ def _remove_empty(folders: list[Path]) -> None:
 def mask_tiff(mask: NDArray[np.bool_], image: Image) -> bytes:
     """A mask (H, W) as a TIFF: uint8, 0 and 255, deflate compressed, at the image's place if it has one."""
     height, width = mask.shape
-    with warnings.catch_warnings(), MemoryFile() as memory:
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    with unplaced_is_fine(), MemoryFile() as memory:
         with rasterio.open(
             memory.name,
             "w",

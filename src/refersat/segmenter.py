@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -38,11 +39,14 @@ def load(name_or_folder: str | Path = "built-in", *, device: str = "auto", dtype
     Raises:
         UserError: no such model, device or dtype, or the model's files are incomplete.
     """
+    from refersat.models.identity import model_folder
     from refersat.models.loading import load_model
 
     where = choose_device(device)
     number_format = choose_dtype(dtype, where, large=_is_large(name_or_folder))
-    return Segmenter(load_model(name_or_folder, device=where, dtype=number_format), device=where, dtype=number_format)
+    loaded = load_model(name_or_folder, device=where, dtype=number_format)
+    folder = model_folder(str(name_or_folder))
+    return Segmenter(loaded, device=where, dtype=number_format, folder=folder)
 
 
 def _is_large(name_or_folder: str | Path) -> bool:
@@ -56,6 +60,21 @@ def _is_large(name_or_folder: str | Path) -> bool:
     return sum(path.stat().st_size for path in files) > LARGE_WEIGHTS
 
 
+@dataclass(frozen=True, eq=False)
+class Probability:
+    """An answer before any threshold.
+
+    Attributes:
+        values: float32 (H, W) in [0, 1]; 0 on pixels without data.
+        present: whether the target is there by the model's own rule, whatever the pixels say.
+        score: in [0, 1], that the target is there; the highest pixel's value for models that have no such score.
+    """
+
+    values: NDArray[np.float32]
+    present: bool
+    score: float
+
+
 class Segmenter:
     """A loaded model, ready for images and phrases.
 
@@ -63,10 +82,12 @@ class Segmenter:
         loaded: the model with its name.
         device: where the model is.
         dtype: the number format it is in.
+        folder: where its files lie, if they do.
     """
 
-    def __init__(self, loaded: Loaded, *, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, loaded: Loaded, *, device: torch.device, dtype: torch.dtype, folder: Path | None = None) -> None:
         self.name = loaded.name
+        self.folder = folder
         self.device = device
         self._answerer = loaded.answerer(device=device, dtype=dtype)
 
@@ -142,11 +163,25 @@ class Segmenter:
         those of one image on a CPU, and 4 elsewhere.
         """
         check_threshold(threshold)
+        for batch in self._batches(questions, batch_size):
+            yield from self._results(batch, threshold)
+
+    def probabilities(
+        self, questions: Iterable[tuple[ImageSource, str]], *, batch_size: int | None = None
+    ) -> Iterator[Probability]:
+        """What `stream` decides upon: for callers that join the answers about parts of a larger image."""
+        for batch in self._batches(questions, batch_size):
+            images = [image for image, phrases in batch for _ in phrases]
+            for answer, image in zip(self._ask(batch), images, strict=True):
+                _, values = self._to_pixels(answer, image, None)
+                score = float(values.max()) if answer.score is None else answer.score
+                yield Probability(values, answer.present, score)
+
+    def _batches(self, questions: Iterable[tuple[ImageSource, str]], batch_size: int | None) -> Iterator[_Batch]:
         if batch_size is not None and batch_size < 1:
             raise UserError(f"the batch size is at least 1, not {batch_size}")
         one_image = batch_size is None and self._one_image_at_a_time
-        for batch in _batches(questions, batch_size or self.batch_size, one_image=one_image):
-            yield from self._results(batch, threshold)
+        return _batches(questions, batch_size or self.batch_size, one_image=one_image)
 
     def _results(self, batch: _Batch, threshold: float | None) -> list[Result]:
         began = time.perf_counter()

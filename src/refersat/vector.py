@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import affine
 import numpy as np
@@ -21,6 +21,7 @@ from refersat.imagery import Image
 LONGITUDE_LATITUDE = "EPSG:4326 longitude/latitude"
 PIXELS = "pixel: x right, y down, from the top left corner"
 
+_Shape = TypeVar("_Shape", bound=shapely.Geometry)
 _DECIMALS = 8  # of a degree: about a millimetre
 
 
@@ -30,9 +31,16 @@ def mask_polygons(mask: NDArray[np.bool_]) -> list[shapely.Polygon]:
     Coordinates are pixels, x right and y down from the top left corner. Pixels that touch at a corner only belong to
     different polygons, so the areas sum to the number of foreground pixels.
     """
-    found = (shapely.geometry.shape(outline) for outline, _ in shapes(mask.astype(np.uint8), mask=mask, connectivity=4))
-    parts = [part for polygon in found for part in shapely.get_parts(shapely.make_valid(polygon))]
-    return sorted((orient(part) for part in parts if part.geom_type == "Polygon"), key=lambda part: -float(part.area))
+    found = (polygon for _, polygon in labelled_polygons(mask.astype(np.uint8)))
+    return sorted((orient(polygon) for polygon in found), key=lambda polygon: -float(polygon.area))
+
+
+def labelled_polygons(labels: NDArray[np.uint8] | NDArray[np.int32]) -> Iterator[tuple[int, shapely.Polygon]]:
+    """Each label but 0 with its outlines, as `mask_polygons` gives them; one per part that is connected by edges."""
+    for outline, label in shapes(labels, mask=labels != 0, connectivity=4):
+        for part in shapely.get_parts(shapely.make_valid(shapely.geometry.shape(outline))):
+            if part.geom_type == "Polygon":
+                yield int(label), part
 
 
 @dataclass(frozen=True)
@@ -50,18 +58,23 @@ class Ground:
 
     @classmethod
     def of(cls, image: Image) -> Ground:
-        """The ground of an image: lon/lat and square metres with a geographic or projected CRS, else pixels."""
-        if image.crs_wkt is None or image.transform is None:
+        """The ground of an image; see `at`."""
+        return cls.at(image.crs_wkt, image.transform, width=image.width, height=image.height)
+
+    @classmethod
+    def at(cls, crs_wkt: str | None, transform: affine.Affine | None, *, width: int, height: int) -> Ground:
+        """The ground of a grid of pixels: lon/lat and m2 with a geographic or projected CRS, else pixels."""
+        if crs_wkt is None or transform is None:
             return cls()
         try:
-            crs = pyproj.CRS.from_wkt(image.crs_wkt)
+            crs = pyproj.CRS.from_wkt(crs_wkt)
             to_degrees = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
         except ProjError:  # a local grid: nobody can say where on the ground it lies
             return cls()
         if not (crs.is_geographic or crs.is_projected):
             return cls()
-        ground = cls(LONGITUDE_LATITUDE, "m2", "geodesic on the WGS 84 ellipsoid", image.transform, to_degrees)
-        frame = shapely.box(0, 0, image.width, image.height)
+        ground = cls(LONGITUDE_LATITUDE, "m2", "geodesic on the WGS 84 ellipsoid", transform, to_degrees)
+        frame = shapely.box(0, 0, width, height)
         return ground if np.isfinite(shapely.get_coordinates(ground._degrees(frame))).all() else cls()
 
     def place(self, polygon: shapely.Polygon) -> shapely.Polygon:
@@ -79,7 +92,16 @@ class Ground:
         area, _ = pyproj.Geod(ellps="WGS84").geometry_area_perimeter(orient(self._degrees(polygon)))
         return abs(float(area))
 
-    def _degrees(self, polygon: shapely.Polygon) -> shapely.Polygon:
+    def metres_per_pixel(self, x: float, y: float) -> tuple[float, float] | None:
+        """How far one pixel reaches on the ground, along a row and down a column, at a place in pixels."""
+        if self._crs_to_degrees is None:
+            return None
+        corner = shapely.LineString([(x, y), (x + 1, y), (x, y), (x, y + 1)])
+        longitudes, latitudes = shapely.get_coordinates(self._degrees(corner)).T
+        across, _, down = pyproj.Geod(ellps="WGS84").line_lengths(longitudes, latitudes)
+        return float(across), float(down)
+
+    def _degrees(self, shape: _Shape) -> _Shape:
         assert self._crs_to_degrees is not None
         place = self._crs_to_degrees.transform
         a, b, c, d, e, f = self._pixel_to_crs[:6]
@@ -88,7 +110,7 @@ class Ground:
             x, y = points.T
             return np.stack(place(a * x + b * y + c, d * x + e * y + f), axis=-1)
 
-        return shapely.transform(polygon, to_degrees)
+        return shapely.transform(shape, to_degrees)
 
 
 def polygon_features(

@@ -16,8 +16,8 @@ import refersat
 from refersat.cli import main as command_line
 from refersat.errors import UserError
 
-COMMANDS = ["predict", "models", "data", "evaluate", "train", "doctor"]
-HEAVY = {"torch", "transformers", "numpy", "cv2", "rasterio", "PIL"}
+COMMANDS = ["predict", "scene", "models", "data", "evaluate", "train", "doctor"]
+HEAVY = {"torch", "transformers", "numpy", "cv2", "rasterio", "pyogrio", "PIL"}
 STARTS = {
     "import refersat": ["-c", "import refersat"],
     "refersat --help": ["-m", "refersat", "--help"],

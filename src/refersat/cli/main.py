@@ -14,6 +14,7 @@ from refersat.cli import data, models
 from refersat.cli.doctor import doctor
 from refersat.cli.evaluate import evaluate
 from refersat.cli.predict import predict
+from refersat.cli.scene import scene
 from refersat.cli.train import train
 from refersat.errors import UserError
 
@@ -30,6 +31,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: rich would cost more than half of the time in which `--help` answers
 )
 app.command("predict", short_help="Masks of what phrases name in images.")(predict)
+app.command("scene", short_help="Raster and polygons of what phrases name in a scene of any size.")(scene)
 app.command("evaluate", short_help="Measure a model on a data set.")(evaluate)
 app.command("train", short_help="Train a model from a recipe.")(train)
 app.command("doctor", short_help="What is installed, what it runs on, whether it works.")(doctor)

@@ -118,7 +118,7 @@ def predict(
     from refersat.imagery import read_image
     from refersat.output import output_folder
 
-    read = lru_cache(maxsize=_KEPT_IMAGES)(partial(read_image, bands=_band_numbers(bands)))
+    read = lru_cache(maxsize=_KEPT_IMAGES)(partial(read_image, bands=band_numbers(bands)))
     for path in images:
         read(path)  # before the model answers anything, so that a bad file at the end does not spoil a long run
 
@@ -127,7 +127,7 @@ def predict(
     with output_folder(out), output_folder(explain) if explain else nullcontext():
         segmenter = refersat.load(model, device=device, dtype=dtype)
         if verbose:
-            _say_what_runs(segmenter)
+            say_what_runs(segmenter)
         questions = ((read(path), phrase) for path in images for phrase in plain)
         results = segmenter.stream(questions, threshold=threshold, batch_size=batch_size)
         with _progress_bar(len(images) * len(plain)) as advance:
@@ -166,7 +166,12 @@ def _require_distinct_names(images: Sequence[Path], phrase_count: int, out: Path
                     raise UserError(f"the answer for {path} would overwrite the image {name}: give another {option}")
 
 
-def _band_numbers(bands: str | None) -> tuple[int, ...] | None:
+def band_numbers(bands: str | None) -> tuple[int, ...] | None:
+    """The numbers in a text like 4,3,2; None for None.
+
+    Raises:
+        UserError: it holds something else.
+    """
     if bands is None:
         return None
     try:
@@ -175,7 +180,8 @@ def _band_numbers(bands: str | None) -> tuple[int, ...] | None:
         raise UserError(f"--bands takes numbers with commas between them, for example 4,3,2, not {bands!r}") from None
 
 
-def _say_what_runs(segmenter: Segmenter) -> None:
+def say_what_runs(segmenter: Segmenter) -> None:
+    """Model, device and number format, on stderr."""
     dtype = str(segmenter.dtype).removeprefix("torch.")
     millions = segmenter.parameters / 1e6
     typer.echo(

@@ -5,15 +5,10 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refersat import __version__
-from refersat.models import store, zoo
-from refersat.models.checkpoint import Checkpoint
-from refersat.models.folder import CONFIG_FILE
-from refersat.models.pslg import PSLG_FILE, is_pslg
-from refersat.models.pslg.folder import network_folders
+from refersat.models.identity import model_files, model_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,9 +16,6 @@ if TYPE_CHECKING:
     from refersat.evaluation.protocol import Protocol
     from refersat.evaluation.questions import QuestionList
     from refersat.segmenter import Segmenter
-
-_DESCRIPTIONS = {".json", ".txt", ".model", ".spm"}
-"""Suffixes of the files beside the weights that change what a model answers: configuration and tokenizer."""
 
 
 @dataclass(frozen=True)
@@ -123,41 +115,3 @@ def provenance_of(
         },
         "protocols": {protocol.name: protocol.definition for protocol in protocols},
     }
-
-
-def model_folder(model: str) -> Path:
-    """Where the files of a model lie, by its name or folder."""
-    return zoo.folder_of(model) if zoo.is_name(model) else Path(model).expanduser()
-
-
-def model_files(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """File name -> sha256: of the files that hold weights, and of those that describe model and tokenizer.
-
-    A model of several parts has one subfolder for each; those of a PSLG-SAM may be elsewhere.
-
-    Raises:
-        UserError: the folder holds no weights.
-    """
-    if is_pslg(folder):
-        own = {PSLG_FILE: store.sha256(folder / PSLG_FILE)}
-        parts = {name: model_files(place) for name, place in network_folders(folder).items()}
-        weights, descriptions = (
-            {f"{name}/{file}": digest for name, files in parts.items() for file, digest in files[kind].items()}
-            for kind in (0, 1)
-        )
-        return weights, own | descriptions
-    return _files_of_networks(folder)
-
-
-def _files_of_networks(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
-    parts = sorted(path.parent for path in folder.glob(f"*/{CONFIG_FILE}"))
-    if not parts or (folder / CONFIG_FILE).is_file():
-        parts = [folder]
-    weights = {entry.file for part in parts for entry in Checkpoint.find(part).entries.values()}
-    beside = {file for part in parts for file in part.iterdir() if file.suffix in _DESCRIPTIONS} - weights
-    descriptions = {file for file in beside if file.is_file() and file.name != zoo.CARD_FILE}
-
-    def digests(files: set[Path]) -> dict[str, str]:
-        return {file.relative_to(folder).as_posix(): store.sha256(file) for file in sorted(files)}
-
-    return digests(weights), digests(descriptions)

@@ -9,7 +9,9 @@ Kind = Literal[
     "unique", "group", "position", "extreme", "size", "relation", "colour", "absent-category", "absent-position"
 ]
 Side = Literal["left", "right", "top", "bottom"]
-Extreme = Literal["left", "right", "top", "bottom", "center"]
+Extreme = Literal[
+    "left", "right", "top", "bottom", "center", "upper left", "upper right", "lower left", "lower right"
+]  # the corners are understood, but never said by the generator
 Size = Literal["largest", "smallest"]
 Direction = Literal[
     "left", "right", "above", "below", "upper left", "upper right", "lower left", "lower right", "near", "nearest"

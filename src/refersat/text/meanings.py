@@ -199,12 +199,12 @@ def _related(scene: Scene, index: int, others: list[int]) -> Iterator[tuple[int,
         if _overlap(origin.box, scene.objects[target].box):
             continue
         for direction, middle in SECTORS:
-            if _turn(angle, middle) > (rules.sector + rules.sector_overlap) / 2:
+            if turn(angle, middle) > (rules.sector + rules.sector_overlap) / 2:
                 continue
             # "Left of" is also said of what lies to the upper left: sides need a wider clearance than diagonals.
             clearance = rules.sector + rules.sector_overlap / (1 if middle % 90 == 0 else 2)
             # What lies right on the anchor lies in no direction: then none is clear.
-            if all(j == target or (away > 0 and _turn(other, middle) > clearance) for away, other, _, j in seen):
+            if all(j == target or (away > 0 and turn(other, middle) > clearance) for away, other, _, j in seen):
                 yield target, direction
     distance, _, reach, target = seen[0]
     if distance < reach and not _overlap(origin.box, scene.objects[target].box):
@@ -218,7 +218,7 @@ def _extent_of(item: SceneObject) -> float:
     return (item.box[2] - item.box[0] + item.box[3] - item.box[1]) / 2
 
 
-def _turn(a: float, b: float) -> float:
+def turn(a: float, b: float) -> float:
     """Angle between two directions, in degrees, 0 to 180."""
     return abs((a - b + 180) % 360 - 180)
 

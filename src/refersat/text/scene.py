@@ -92,7 +92,7 @@ class Scene:
     def clear_of(self, index: int, place: Place) -> bool:
         """Whether no part of the object's box touches the place or the borderline band around it."""
         band = self.rules.border / 2
-        left, top, right, bottom = _extent(place, self.rules)
+        left, top, right, bottom = extent_of_place(place, self.rules)
         x0, y0, x1, y1 = self.objects[index].box
         return (
             x0 / self.width > right + band
@@ -127,7 +127,7 @@ def _places(columns: int, rows: int, across: int, down: int, gaps: tuple[float, 
 _SPREAD = tuple((rows & 1) | (rows & 2) << 2 | (rows & 4) << 4 for rows in range(8))
 
 
-def _extent(place: Place, rules: Rules) -> tuple[float, float, float, float]:
+def extent_of_place(place: Place, rules: Rules) -> tuple[float, float, float, float]:
     """Left, top, right, bottom of a place as fractions of the image's sides."""
     if place.kind == "cell":
         return place.column / 3, place.row / 3, (place.column + 1) / 3, (place.row + 1) / 3

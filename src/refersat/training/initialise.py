@@ -11,9 +11,9 @@ import torch
 from transformers import PreTrainedModel
 
 from refersat.errors import UserError
-from refersat.evaluation.provenance import model_folder
 from refersat.models.checkpoint import Checkpoint
 from refersat.models.grounding.model import GroundingConfig, GroundingModel
+from refersat.models.identity import model_folder
 from refersat.models.loading import read_folder
 from refersat.models.official import few, joined, plan_conversion
 from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model

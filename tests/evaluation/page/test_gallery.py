@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from refersat import overlay
+from refersat import painting
 from refersat.evaluation.page import gallery
 from refersat.evaluation.page.gallery import card, mask_path
 
@@ -105,6 +105,6 @@ def test_masks_have_the_colour_of_the_overlays():
     from importlib.resources import files
 
     sheet = files("refersat.page").joinpath("page.css").read_text()
-    red, green, blue = overlay.MASK_COLOUR
+    red, green, blue = painting.MASK
     assert f"--answer: rgb({red} {green} {blue});" in sheet
-    assert gallery._HEAT == overlay.MASK_COLOUR
+    assert gallery._HEAT == painting.MASK

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from refersat.errors import UserError
-from refersat.evaluation.provenance import model_files
+from refersat.models.identity import model_files
 
 
 def digest(path):

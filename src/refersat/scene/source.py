@@ -1,0 +1,94 @@
+"""Where a scene lies: a file, an address in the web or in S3, or an asset of a STAC item."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from refersat.errors import UserError
+from refersat.imagery import require_file
+
+_REMOTE = ("http://", "https://", "s3://")
+_PREFERRED = ("visual", "image", "data")  # names and roles by which items tell their picture from the rest
+
+
+@dataclass(frozen=True)
+class Source:
+    """A raster that exists, or an address of the web.
+
+    Attributes:
+        address: what GDAL opens.
+        stem: what output files are called after.
+        remote: whether reading it goes over the network.
+    """
+
+    address: str
+    stem: str
+    remote: bool = False
+
+
+def find_source(scene: str | Path, *, asset: str | None = None) -> Source:
+    """The raster behind what a user calls a scene. Nothing is fetched, and only a web address leads to the web.
+
+    Args:
+        scene: a file; an address that starts with http://, https:// or s3://; or the file of a STAC item (JSON).
+        asset: which of the item's assets.
+
+    Raises:
+        UserError: there is no such file or asset.
+    """
+    text = str(scene)
+    if text.startswith(_REMOTE):
+        if asset is not None:
+            raise UserError("--asset is for STAC items: give the item as a file (download its JSON first)")
+        return _remote(text)
+    path = Path(scene)
+    require_file(path)
+    item = _stac_item(path) if path.suffix.lower() in (".json", ".geojson") else None
+    if item is None:
+        if asset is not None:
+            raise UserError(f"--asset is for STAC items, and {path} is none")
+        return Source(str(path), path.stem)
+    href = _chosen_asset(item["assets"], path, asset)
+    if href.startswith(_REMOTE):
+        return _remote(href)
+    target = path.parent / href.removeprefix("file://")
+    require_file(target)
+    return Source(str(target), target.stem)
+
+
+def _remote(address: str) -> Source:
+    return Source(address, PurePosixPath(address.partition("?")[0]).stem or "scene", remote=True)
+
+
+def _stac_item(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) and isinstance(content.get("assets"), dict) else None
+
+
+def _chosen_asset(assets: dict[str, Any], path: Path, asset: str | None) -> str:
+    images = {name: entry for name, entry in assets.items() if _is_image(entry)}
+    if asset is not None:
+        if asset not in assets or not isinstance(assets[asset].get("href"), str):
+            raise UserError(f"{path} has no asset {asset!r}: it has {', '.join(sorted(assets))}")
+        return str(assets[asset]["href"])
+    for wanted in _PREFERRED:
+        for name, entry in images.items():
+            if name == wanted or wanted in entry.get("roles", ()):
+                return str(entry["href"])
+    if len(images) == 1:
+        return str(next(iter(images.values()))["href"])
+    raise UserError(f"{path} has {len(images)} images: choose with --asset, from {', '.join(sorted(assets)) or 'none'}")
+
+
+def _is_image(entry: Any) -> bool:
+    if not isinstance(entry, dict) or not isinstance(entry.get("href"), str):
+        return False
+    kind = str(entry.get("type", ""))
+    thumbnail = "thumbnail" in entry.get("roles", ()) or "overview" in entry.get("roles", ())
+    return not thumbnail and (kind.startswith("image/") or entry["href"].lower().endswith((".tif", ".tiff", ".jp2")))
