@@ -2,6 +2,7 @@
 
 python benchmarks/ship_built_in.py runs/built-in --data triplets:runs/val --machine "2 CPU cores"
 
+Several runs are stages of one training that went on from run to run (`init.model`): the model is that of the last.
 The threshold is the score that all but `--lost` percent of the phrases with a target reach. The numbers in the card
 are those of `refersat evaluate --model built-in` on the same data, which anyone can run again.
 """
@@ -26,7 +27,6 @@ from refersat.evaluation.rows import Evaluation
 from refersat.evaluation.run import evaluate_samples
 from refersat.models.store import write_sums
 from refersat.models.zoo import BUILT_IN, ModelCard
-from refersat.training.recipe import Recipe
 
 ASSETS = Path(refersat.__file__).parent / "assets" / BUILT_IN
 COMMAND = (
@@ -40,14 +40,17 @@ NOTES = (
     "Knows ten kinds of object: airplane, ship, storage tank, baseball diamond, tennis court, basketball court, ground "
     "track field, harbor, bridge, vehicle. Anything else is a guess.",
     "Understands phrases about category, place in the image, extremes, size, simple relations and groups.",
-    "The score is SAM 2's object score, trained with phrases that name nothing in the image.",
+    "Single objects are found first, whatever their kind, at most 64 of an image; then those that the phrase means are "
+    "chosen.",
+    "The score joins SAM 2's object score and that of the likeliest object; phrases that name nothing in the image "
+    "trained both.",
 )
 
 
 def main() -> None:
     """Copy, calibrate, measure, describe."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="folder of the training run")
+    parser.add_argument("runs", type=Path, nargs="+", help="folder of the training run, or of several in their order")
     parser.add_argument("--data", required=True, help="validation data, triplets:FOLDER")
     parser.add_argument("--machine", required=True, help="what it was trained on, in words")
     parser.add_argument("--lost", type=float, default=5.0, help="percent of right phrases that may be answered empty")
@@ -55,7 +58,7 @@ def main() -> None:
     samples = read_triplets(arguments.data.removeprefix("triplets:")).samples
 
     ASSETS.mkdir(parents=True, exist_ok=True)
-    for file in (arguments.run / "model").iterdir():
+    for file in (arguments.runs[-1] / "model").iterdir():
         shutil.copyfile(file, ASSETS / file.name)
     _set_threshold(0.0)
     present = [row.score for row in _evaluate(samples[::CALIBRATION_STEP]).rows if row.overlaps]
@@ -97,10 +100,9 @@ def _print(metrics: dict[str, Any], threshold: float) -> None:
 
 
 def _write_card(arguments: argparse.Namespace, threshold: float, metrics: dict[str, Any]) -> None:
-    run: Path = arguments.run
-    recipe = Recipe.model_validate_json((run / "recipe.json").read_text())
-    log = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    hours = sum(entry.get("seconds", 0.0) for entry in log) / 3600
+    logs = [[json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()] for run in arguments.runs]
+    steps = [max(entry["step"] for entry in log) for log in logs]
+    hours = [sum(entry.get("seconds", 0.0) for entry in log) / 3600 for log in logs]
     native, presence = metrics["native"], metrics["presence"]
     measured = {name: round(native[name], 2) for name in ("mIoU", "oIoU", "Pr@0.5", "Pr@0.9")}
     measured |= {
@@ -124,8 +126,8 @@ def _write_card(arguments: argparse.Namespace, threshold: float, metrics: dict[s
         measured={"NWPU VHR-10 val, generated phrases, native pixels": measured | by_type | by_size},
         training={
             "command": COMMAND,
-            "steps": str(recipe.steps),
-            "time": f"{hours:.1f} h of steps, validations not counted",
+            "steps": " + ".join(map(str, steps)),
+            "time": " + ".join(f"{each:.1f}" for each in hours) + " h of steps, validations not counted",
             "machine": arguments.machine,
             "presence threshold": f"{threshold}: {100 - arguments.lost:g} % of the phrases with a target reach it",
         },
