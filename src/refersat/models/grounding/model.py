@@ -137,6 +137,8 @@ class GroundingModel(PreTrainedModel):
             init.kaiming_normal_(module.weight, nonlinearity="relu")
             if module.bias is not None:
                 init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding) and self.config.text_network == "lstm":
+            init.normal_(module.weight)  # an LSTM has no norm before it: small words would all be alike to it
         elif isinstance(module, LanguageQueries):
             init.normal_(module.positions)
         elif isinstance(module, DeformableTransformer):
