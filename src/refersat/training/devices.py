@@ -16,7 +16,7 @@ from refersat.device import computes_in_bfloat16
 from refersat.errors import UserError
 from refersat.models.beit3 import UnionEncoderLayer
 from refersat.models.hiera import FusedBlock
-from refersat.models.rs2sam2 import RS2Sam2Model
+from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model
 from refersat.training.objective import Totals, Trainee
 from refersat.training.recipe import Recipe
 
@@ -63,6 +63,13 @@ def slow_precision(recipe: Recipe, device: torch.device) -> list[str]:
         "bfloat16 is many times slower than float32 on this processor, which has neither AVX-512 BF16 nor AMX: "
         "--set optimizer.precision=float32"
     ]
+
+
+def choose_attention(config: RS2Sam2Config, recipe: Recipe, device: torch.device) -> None:
+    """Let a model compute attention in the way that is fastest for the recipe's precision there."""
+    if recipe.optimizer.precision == "bfloat16" and device.type == "cpu":
+        # PyTorch's fused attention has no fast bfloat16 kernel for CPUs; plain products are four times as fast.
+        config._attn_implementation = "eager"
 
 
 class Devices:

@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from refersat.device import choose_device
 from refersat.models.rs2sam2 import RS2Sam2Config
 from refersat.training.batch import Batch
-from refersat.training.devices import check_shares, slow_precision
+from refersat.training.devices import check_shares, choose_attention, slow_precision
 from refersat.training.initialise import empty_model
 from refersat.training.objective import Trainee
 from refersat.training.parts import checkpoint_activations, freeze, summaries
@@ -60,6 +60,8 @@ def dry_run(recipe: Recipe, *, processes: int = 1) -> list[str]:
     """
     check_shares(recipe, processes, sharded=recipe.sharded and processes > 1)
     setup = set_up(recipe)
+    device = choose_device("auto")
+    choose_attention(setup.start.config, recipe, device)  # which keeps more or less for the backward pass
     with torch.device("meta"):
         trainee = Trainee(empty_model(setup.start.config), setup.categories, setup.loss)
     if recipe.optimizer.activation_checkpointing:
@@ -74,7 +76,6 @@ def dry_run(recipe: Recipe, *, processes: int = 1) -> list[str]:
     )
     parts = parts_table(summaries(trainee.model, dict(setup.start.origins)), recipe)
     costs = [cost_of(trainee, setup, stage, processes) for stage in setup.schedule.stages]
-    device = choose_device("auto")
     return [
         *parts,
         "",
