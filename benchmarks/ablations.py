@@ -32,10 +32,10 @@ import typer
 from ablation_report import Conditions, Score, write_report
 from ablation_rows import ALL, ROWS, Size, row_recipe, start_recipe
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from transformers.utils import logging as transformers_logging
 
 import refersat
+from refersat.cli.progress import bar
 from refersat.data.coco import read_coco
 from refersat.data.generate import GenerateOptions, generate_triplets
 from refersat.data.triplets import read_triplets
@@ -301,8 +301,7 @@ def ablations(
                 f"about {minutes:.0f} minutes: {len(numbers)} seeds of {len(names)} rows, {plan.conditions().machine}"
             )
             return
-        columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-        with Progress(TextColumn("steps"), *columns, console=console) as progress:
+        with bar("steps") as progress:
             task = progress.add_task("steps", total=steps_of(plan))
             try:
                 Runs(plan, advance=lambda count: progress.advance(task, count), tell=tell).all()

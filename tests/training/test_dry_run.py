@@ -142,6 +142,21 @@ def test_room_on_the_disk_is_what_a_run_takes(make_recipe: MakeRecipe, original:
     assert float(words[1]) == pytest.approx(3 * state + 3 * model, rel=0.2)
 
 
+def test_memory_is_that_of_the_attention_that_will_be_used(
+    make_sample_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def activations(precision: str) -> float:
+        recipe = make_sample_recipe(
+            optimizer={"precision": precision}, stages=[{"steps": 1, "image_size": 256, "batch_size": 8}]
+        )
+        words = re.search(r"activations ([\d.]+) MiB", "\n".join(dry_run(recipe)))
+        assert words is not None
+        return float(words[1])
+
+    monkeypatch.setattr("refersat.training.dry_run.choose_device", lambda name: torch.device("cpu"))
+    assert activations("bfloat16") > 1.1 * activations("float32") / 2  # a run keeps the attention's matrices
+
+
 @pytest.mark.parametrize(("fast", "precision"), [(False, "bfloat16"), (True, "bfloat16"), (False, "float32")])
 def test_a_slow_number_format_is_told(
     make_sample_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch, fast: bool, precision: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -30,7 +31,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
 class Board:
     """Keeps what TensorBoard's writer is given."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, purge_step: int | None = None) -> None:
         self.folder = Path(folder)
         self.scalars: dict[str, tuple[float, int]] = {}
         self.images: dict[str, tuple[tuple[int, ...], int, str]] = {}
@@ -124,6 +125,19 @@ def test_tensorboard_reads_what_was_written(tmp_path: Path) -> None:
     read.Reload()
     assert [(event.step, event.value) for event in read.Scalars("train/loss")] == [(3, 2.5)]
     assert [(image.width, image.height) for image in read.Images("answers/s1")] == [(7, 5)]
+
+
+def test_tensorboard_forgets_what_is_done_again(tmp_path: Path) -> None:
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    for done, losses in ((0, {1: 3.0, 2: 2.0, 3: 1.0}), (1, {2: 2.5})):  # killed after step 3, its state is of step 1
+        journal = Journal(RunFolder(tmp_path), tensorboard=True, done=done)
+        for step, loss in losses.items():
+            journal.step(step, {"loss": loss})
+        journal.close()
+        time.sleep(1.1)  # the names of the files go by seconds
+    read = events.EventAccumulator(str(tmp_path / "tensorboard"))
+    read.Reload()
+    assert [(event.step, event.value) for event in read.Scalars("train/loss")] == [(1, 3.0), (2, 2.5)]
 
 
 def test_tensorboard_is_missed_before_anything_is_written(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -123,6 +123,7 @@ def predict(
         read(path)  # before the model answers anything, so that a bad file at the end does not spoil a long run
 
     import refersat
+    from refersat.cli.progress import progress
 
     with output_folder(out), output_folder(explain) if explain else nullcontext():
         segmenter = refersat.load(model, device=device, dtype=dtype)
@@ -130,7 +131,7 @@ def predict(
             say_what_runs(segmenter)
         questions = ((read(path), phrase) for path in images for phrase in plain)
         results = segmenter.stream(questions, threshold=threshold, batch_size=batch_size)
-        with _progress_bar(len(images) * len(plain)) as advance:
+        with progress("answering", len(images) * len(plain), least=2) as advance:
             answers = _write_all(results, images, len(plain), out, explain, advance)
     if as_json:
         typer.echo(json.dumps([answer.item for answer in answers], indent=2))
@@ -187,21 +188,6 @@ def say_what_runs(segmenter: Segmenter) -> None:
     typer.echo(
         f"model {segmenter.name} ({millions:.1f} M parameters), device {segmenter.device}, dtype {dtype}", err=True
     )
-
-
-@contextmanager
-def _progress_bar(total: int) -> Iterator[Callable[[], None]]:
-    """A progress bar on stderr, moved on by each call; none when there is only one step."""
-    if total == 1:
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("Answering"), BarColumn(), MofNCompleteColumn(), TextColumn("left"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda: progress.advance(task)
 
 
 def _write_all(

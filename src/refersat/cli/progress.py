@@ -12,8 +12,11 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def progress(title: str, total: int) -> Iterator[Callable[[], None]]:
-    """Show a bar; call what it gives after each step."""
+def progress(title: str, total: int, *, least: int = 0) -> Iterator[Callable[[], None]]:
+    """Show a bar; call what it gives after each step. None is shown of fewer than `least` steps."""
+    if total < least:
+        yield lambda: None
+        return
     with bar("{task.description}") as shown:
         task = shown.add_task(title, total=total)
         yield lambda: shown.advance(task)

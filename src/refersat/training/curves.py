@@ -14,6 +14,7 @@ from refersat.page.scale import round_numbers
 
 _WIDTH, _PANEL, _GAP, _LEFT, _LEGEND = 880, 230, 62, 62, 130
 _POINTS = 400  # of a line; more would be blots
+_MOST_DOTS, _DOT = 25, 6  # a line of fewer points shows each; of a single one there is no line
 
 _MEASURES = ("mIoU", "oIoU", "Pr@0.5", "cumIoU", "Acc@0.5")
 """Of masks or of boxes."""
@@ -81,7 +82,10 @@ def _draw(drawing: Drawing, panel: _Panel, *, top: float, last: float) -> None:
         drawing.line(x(step), bottom, x(step), bottom + 4, "axis")
         drawing.text(x(step), bottom + 18, f"{step:,.0f}", anchor="middle")
     for number, (name, points) in enumerate(panel.lines.items()):
-        drawing.path([(x(step), y(value)) for step, value in points if math.isfinite(value)], f"line c{number}")
+        corners = [(x(step), y(value)) for step, value in points if math.isfinite(value)]
+        drawing.path(corners, f"line c{number}")
+        for across, down in corners if len(corners) <= _MOST_DOTS else ():
+            drawing.bar(across - _DOT / 2, down - _DOT / 2, _DOT, _DOT, name, f"bar c{number}")
         if name:
             drawing.path([(right + 14, top + 20 * number), (right + 34, top + 20 * number)], f"line c{number}")
             drawing.text(right + 40, top + 4 + 20 * number, name)

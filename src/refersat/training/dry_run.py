@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers.models.deformable_detr.modeling_deformable_detr import DeformableDetrEncoderLayer
 
 from refersat.device import choose_device
-from refersat.training.devices import check_shares, slow_precision
+from refersat.training.devices import check_shares, choose_attention, slow_precision
 from refersat.training.initialise import empty_model
 from refersat.training.parts import checkpoint_activations, summaries
 from refersat.training.recipe import Recipe, Stage
@@ -56,6 +56,8 @@ def dry_run(recipe: Recipe, *, processes: int = 1) -> list[str]:
     """
     check_shares(recipe, processes, sharded=recipe.sharded and processes > 1)
     setup = set_up(recipe)
+    device = choose_device("auto")
+    choose_attention(setup.start.config, recipe, device)  # which keeps more or less for the backward pass
     with torch.device("meta"):
         trainee = setup.task.trainee(empty_model(setup.start.config), setup)
     if recipe.optimizer.activation_checkpointing:
@@ -63,7 +65,6 @@ def dry_run(recipe: Recipe, *, processes: int = 1) -> list[str]:
     setup.task.freeze(trainee.model, recipe.parts, setup.loss)
     parts = parts_table(summaries(trainee.model, dict(setup.start.origins)), recipe)
     costs = [cost_of(trainee, setup, stage, processes) for stage in setup.schedule.stages]
-    device = choose_device("auto")
     return [
         *parts,
         "",

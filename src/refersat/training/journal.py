@@ -40,13 +40,18 @@ class Picture:
 class Journal:
     """Lines of metrics.jsonl and samples.jsonl, each whole or not there, and TensorBoard's events if asked for.
 
+    Args:
+        folder: of the run.
+        tensorboard: whether to write its events, too.
+        done: steps before this journal; what TensorBoard was told of later ones is no longer shown.
+
     Raises:
         UserError: TensorBoard is asked for and not installed.
     """
 
-    def __init__(self, folder: RunFolder, *, tensorboard: bool) -> None:
+    def __init__(self, folder: RunFolder, *, tensorboard: bool, done: int = 0) -> None:
         self.folder = folder
-        self._board = _board(folder.board) if tensorboard else None
+        self._board = _board(folder.board, done) if tensorboard else None
 
     def step(self, step: int, values: Mapping[str, float]) -> None:
         """The losses of a step, its learning rate, and the like."""
@@ -103,11 +108,11 @@ def check_tensorboard() -> None:
         ) from None
 
 
-def _board(folder: Path) -> Any:
+def _board(folder: Path, done: int) -> Any:
     check_tensorboard()
     from torch.utils.tensorboard import SummaryWriter
 
-    return SummaryWriter(str(folder))
+    return SummaryWriter(str(folder), purge_step=done + 1 if done else None)
 
 
 def _scalars(scores: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

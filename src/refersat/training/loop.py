@@ -19,7 +19,7 @@ from refersat.output import write_file
 from refersat.training.batch import AnyBatch
 from refersat.training.checkpoints import Learner
 from refersat.training.curves import draw_curves
-from refersat.training.devices import Devices, slow_precision
+from refersat.training.devices import Devices, choose_attention, slow_precision
 from refersat.training.facts import facts_of
 from refersat.training.interruption import Stopped, StopRequest
 from refersat.training.journal import Journal, PhraseTerms, phrase_terms
@@ -95,7 +95,7 @@ def train(
             changed = folder.go_on(recipe, step)
             changed += ["(the data itself)"] if state["data"] != setup.fingerprint else []
     if devices.main:
-        journal = Journal(folder, tensorboard=recipe.tensorboard)
+        journal = Journal(folder, tensorboard=recipe.tensorboard, done=step)
         facts = facts_of(recipe, setup.start, setup.fingerprint, devices)
         for line in told:
             tell(line)
@@ -182,9 +182,7 @@ def _trainee(setup: Setup, devices: Devices, vocabulary: int) -> AnyTrainee:
     init = recipe.init
     if init.model is None and init.beit3 is None and init.roberta is None:  # their tables are as large as they are
         config.vocab_size = vocabulary
-    if recipe.optimizer.precision == "bfloat16" and devices.device.type == "cpu":
-        # PyTorch's fused attention has no fast bfloat16 kernel for CPUs; plain products are four times as fast.
-        config._attn_implementation = "eager"
+    choose_attention(config, recipe, devices.device)
     torch.manual_seed(recipe.seed)
     model = setup.task.model(config)
     setup.start.fill(model)

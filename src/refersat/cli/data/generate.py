@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from refersat.errors import UserError
+
+if TYPE_CHECKING:
+    from refersat.data.coco import CocoImage
 
 
 class Wording(StrEnum):
@@ -48,8 +52,8 @@ def generate(
         raise UserError(f"{source}: must be coco:FILE, an instances file of COCO")
 
     from rich.console import Console
-    from rich.progress import track
 
+    from refersat.cli.progress import progress
     from refersat.data.coco import read_coco
     from refersat.data.generate import GenerateOptions, generate_triplets
     from refersat.text.expressions import Grammar
@@ -62,14 +66,14 @@ def generate(
         never_absent=frozenset(never_absent or ()),
         copy_images=copy_images,
     )
-    console = Console(stderr=True)
-    counts = generate_triplets(
-        read_coco(Path(path)),
-        images,
-        out,
-        options=options,
-        overwrite=overwrite,
-        progress=lambda found: track(found, "Describing", console=console),
-    )
+    outlines = read_coco(Path(path))
+    with progress("describing", len(outlines.images)) as advance:
+
+        def told(found: Iterable[CocoImage]) -> Iterator[CocoImage]:
+            for image in found:
+                yield image
+                advance()
+
+        counts = generate_triplets(outlines, images, out, options=options, overwrite=overwrite, progress=told)
     kinds = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-    console.print(f"{sum(counts.values())} phrases in {out}: {kinds}", highlight=False, soft_wrap=True)
+    Console(stderr=True).print(f"{sum(counts.values())} phrases in {out}: {kinds}", highlight=False, soft_wrap=True)
