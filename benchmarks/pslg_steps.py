@@ -43,6 +43,7 @@ from refersat.models.pslg.boundary import BoundaryOptions, refine_boundary
 from refersat.models.pslg.fine import FineStage
 from refersat.models.pslg.foreground import PointOptions, foreground_point
 from refersat.models.pslg.options import PslgOptions
+from refersat.models.pslg.window import Window
 
 if TYPE_CHECKING:
     from refersat.models.grounding.grounder import Grounder
@@ -173,6 +174,15 @@ def true_box(case: Case) -> Tensor:
     return torch.tensor([mask_box(case.truth)]) / torch.tensor([width, height, width, height])
 
 
+def nearby(case: Case) -> Case:
+    """The part of the image around the target that the boundary step can look at."""
+    box = mask_box(case.truth)
+    margin = max(32.0, 0.5 * max(box[2] - box[0], box[3] - box[1]))
+    window = Window.around(box, case.truth.shape, margin=margin, longest=1)
+    part = slice(window.top, window.bottom), slice(window.left, window.right)
+    return Case(np.ascontiguousarray(case.image[part]), np.ascontiguousarray(case.truth[part]), case.phrase)
+
+
 def worsened(truth: Mask, number: int) -> dict[str, Mask]:
     """The mask made worse in five ways; `number` makes chance repeatable."""
     radius = max(1, round(STEP * float(np.sqrt(truth.sum()))))
@@ -264,8 +274,9 @@ def measure(
         variants(case, true_box(case), stages, rows["true box"])
         if grounder and case.phrase:
             variants(case, grounder.ground(case.image, [case.phrase]).boxes, stages, rows["predicted box"])
-        for kind, rough in worsened(case.truth, number).items():
-            alone.setdefault(kind, Alone()).add(case, rough, options)
+        near = nearby(case)
+        for kind, rough in worsened(near.truth, number).items():
+            alone.setdefault(kind, Alone()).add(near, rough, options)
         for name, hit in point_hits(case).items():
             hits.setdefault(name, []).append(hit)
         tell(number + 1)

@@ -21,7 +21,7 @@ _COLUMNS = 5  # at most
 _GAP = 20
 _HEAD = 84
 _TITLE, _DETAIL = 19, 15
-_LINES = 3
+_LINES = 4
 _BELOW = 34 + _LINES * 20  # title and detail of a panel
 _PAPER = (11, 13, 17)
 

@@ -145,7 +145,8 @@ def _answer_panel(result: Result, fine: Fine) -> Panel:
     boundary = fine.boundary
     numbers = ""
     if boundary.iterations:
-        numbers = f" IoU with SAM's {boundary.iou:.2f}, area x {boundary.ratio:.2f}, contrast x {boundary.gain:.2f}."
+        numbers = f" IoU with SAM's {boundary.iou:.2f}, area x {boundary.ratio:.2f}, contrast x {boundary.gain:.2f}, "
+        numbers += f"colours {boundary.parting:+.2f} apart."
     what = "the boundary moved" if boundary.accepted else "SAM's mask"
     return Panel(
         view.picture,

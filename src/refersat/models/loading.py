@@ -157,7 +157,7 @@ def read_folder(folder: Path, *, tokenizer: Path | None = None) -> ModelFolder:
     if model_type not in (OWN_TYPE, RELEASED_TYPE):
         raise UserError(
             f"{folder / CONFIG_FILE} says model_type {json.dumps(model_type)}; refersat runs {OWN_TYPE} (its own), "
-            f"{RELEASED_TYPE} (released RS2-SAM 2 and EVF-SAM 2), {peers.KINDS}, and PSLG-SAM ({PSLG_FILE})"
+            f"{RELEASED_TYPE} (released RS2-SAM 2 and EVF-SAM 2), PSLG-SAM ({PSLG_FILE}) and {peers.KINDS}"
         )
     checkpoint = Checkpoint.find(folder)
     if model_type == RELEASED_TYPE:

@@ -89,6 +89,7 @@ def test_what_bounds_it_refuses_and_says_so() -> None:
         ({"least_iou": 0.95}, "IoU 0.9"),
         ({"least_ratio": 0.9}, "times SAM's area is not 0.9 to 1.4"),
         ({"least_gain": 100.0}, "times the contrast along SAM's boundary"),
+        ({"least_parting": 100.0}, "deviations further apart, not 100"),
     ):
         done = refine_boundary(image, rough, BoundaryOptions(**reach, **bound))
         assert not done.accepted
@@ -165,8 +166,10 @@ def test_it_is_the_same_whatever_ran_before() -> None:
     options=st.sampled_from(
         [
             BoundaryOptions(),
-            BoundaryOptions(least_gain=0, radius=0.1, longest_side=32),
-            BoundaryOptions(least_gain=0, least_iou=0, least_ratio=0, greatest_ratio=9, radius=0.5),
+            BoundaryOptions(least_gain=0, least_parting=-1000, radius=0.1, longest_side=32),
+            BoundaryOptions(
+                least_gain=0, least_parting=-1000, least_iou=0, least_ratio=0, greatest_ratio=9, radius=0.5
+            ),
         ]
     ),
 )
@@ -189,6 +192,7 @@ def test_refused_is_unchanged_and_accepted_is_within_bounds(
     assert overlap(done.mask, mask) == pytest.approx(done.iou)
     assert options.least_ratio <= done.mask.sum() / mask.sum() <= options.greatest_ratio
     assert done.gain >= options.least_gain
+    assert done.parting >= options.least_parting
     assert len(done.iterations) <= options.iterations
 
 

@@ -77,7 +77,7 @@ def test_both_steps_can_be_switched_off(tanks: NDArray[np.uint8]) -> None:
 
 
 def test_the_boundary_step_reaches_mask_and_probability(tanks: NDArray[np.uint8]) -> None:
-    options = PslgOptions(boundary=BoundaryOptions(radius=0.08, least_gain=0))
+    options = PslgOptions(boundary=BoundaryOptions(radius=0.08, least_gain=0, least_parting=-1000))
     result = system(options, cells=16)[0](tanks, "the tank on the left")
     fine = steps_of(result).fine
     assert fine.boundary is not None

@@ -19,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from refersat.box import mask_box
 from refersat.models.pslg.window import Window
 
+_SIDES = 3  # pixels of the view on each side of a boundary whose colours are compared
+
 
 class BoundaryOptions(BaseModel):
     """The choices of the boundary optimization that the paper leaves open."""
@@ -42,6 +44,11 @@ class BoundaryOptions(BaseModel):
         ge=0,
         description="a mask is refused unless the image changes more along its boundary than along SAM's, by this "
         "factor; 0: any will do",
+    )
+    least_parting: float = Field(
+        0.2,
+        description="a mask is refused unless the colours inside and outside of its boundary lie further apart than "
+        "SAM's, by so many of their deviations; -1000: any will do",
     )
     seed: int = Field(0, ge=0, description="of the colour mixtures")
 
@@ -72,6 +79,8 @@ class Refinement:
         ratio: of their areas; 1 without iterations.
         gain: how much more the image changes along its boundary than along that of the given one, as a factor; 1
             without iterations.
+        parting: how much further apart the colours on the two sides of its boundary are, in deviations; 0 without
+            iterations.
         window: the pixels that were looked at; None where nothing was. The following are of its view (h, w).
         sure: (h, w) uint8: 0 sure background, 1 sure foreground, 2 what was open.
         iterations: in their order.
@@ -84,6 +93,7 @@ class Refinement:
     iou: float = 1.0
     ratio: float = 1.0
     gain: float = 1.0
+    parting: float = 0.0
     window: Window | None = None
     sure: NDArray[np.uint8] | None = None
     iterations: tuple[Iteration, ...] = ()
@@ -116,7 +126,8 @@ def refine_boundary(
     iou, new_area = _iou(inside, refined), int(np.count_nonzero(refined))
     ratio = new_area / area
     gain = _gain(view, start, iterations[-1].mask)
-    refusal = _refusal(iou, ratio, gain, options)
+    parting = _apart(view, iterations[-1].mask) - _apart(view, start)
+    refusal = _refusal(iou, ratio, gain, parting, options)
     whole = mask
     if refusal is None:
         whole = mask.copy()
@@ -130,6 +141,7 @@ def refine_boundary(
         iou=iou,
         ratio=ratio,
         gain=gain,
+        parting=parting,
         window=window,
         sure=sure,
         iterations=iterations,
@@ -203,13 +215,26 @@ def _boundary(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(cv2.dilate(plain, square) != cv2.erode(plain, square))
 
 
-def _refusal(iou: float, ratio: float, gain: float, options: BoundaryOptions) -> str | None:
+def _apart(view: NDArray[np.uint8], mask: NDArray[np.bool_]) -> float:
+    """How far apart the colours just inside and just outside of a mask are on average, in deviations around that."""
+    square = np.ones((2 * _SIDES + 1, 2 * _SIDES + 1), np.uint8)
+    plain = mask.astype(np.uint8)
+    inside, outside = view[mask & (cv2.erode(plain, square) == 0)], view[~mask & (cv2.dilate(plain, square) > 0)]
+    if not len(inside) or not len(outside):
+        return 0.0
+    spread = inside.var(axis=0).sum() + outside.var(axis=0).sum() + 1  # 1: no more is known of whole grey levels
+    return float(np.linalg.norm(inside.mean(axis=0) - outside.mean(axis=0)) / np.sqrt(spread))
+
+
+def _refusal(iou: float, ratio: float, gain: float, parting: float, options: BoundaryOptions) -> str | None:
     if iou < options.least_iou:
         return f"refused: IoU {iou:.2f} with SAM's mask is below {options.least_iou:g}"
     if not options.least_ratio <= ratio <= options.greatest_ratio:
         return f"refused: {ratio:.2f} times SAM's area is not {options.least_ratio:g} to {options.greatest_ratio:g}"
     if gain < options.least_gain:
         return f"refused: {gain:.2f} times the contrast along SAM's boundary is below {options.least_gain:g}"
+    if parting < options.least_parting:
+        return f"refused: inside and outside are {parting:+.2f} deviations further apart, not {options.least_parting:g}"
     return None
 
 
