@@ -81,10 +81,7 @@ def main() -> None:
     rows: list[Row] = []
     model = None if arguments.model == "oracle" else _load(arguments.model)
     for canvas in _canvases(arguments, rng):
-        expressions = sample_expressions(
-            canvas.objects, canvas.photo.shape[1], canvas.photo.shape[0], rng,
-            count=arguments.phrases, weights=_WEIGHTS, vocabulary=canvas.categories,
-        )  # fmt: skip
+        expressions = _expressions(canvas, arguments.phrases, rng)
         photo, labels = canvas.save(arguments.out)
         segmenter = model or cast("Segmenter", Oracle(canvas.categories))
         for strategy in arguments.strategies.split(","):
@@ -108,6 +105,15 @@ def _canvases(arguments: argparse.Namespace, rng: np.random.Generator) -> Iterat
         yield from coco_canvases(arguments.nwpu, arguments.canvases, rng)
     if arguments.dubai:
         yield from land_cover_mosaics(arguments.dubai, arguments.canvases)
+
+
+def _expressions(canvas: Canvas, count: int, rng: np.random.Generator) -> list[Expression]:
+    """Phrases about the canvas, none of them a paraphrase of another."""
+    height, width = canvas.labels.shape
+    drawn = sample_expressions(
+        canvas.objects, width, height, rng, count=4 * count, weights=_WEIGHTS, vocabulary=canvas.categories
+    )
+    return list({one.meaning: one for one in drawn}.values())[:count]
 
 
 def _masks(look: Look) -> NDArray[np.bool_]:

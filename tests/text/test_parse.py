@@ -102,7 +102,7 @@ def place(kind: str, row: int = 1, column: int = 1, side: str = "left") -> Place
          {"size": "largest", "rank": 2, "place": place("side", side="left")}),
         ("the largest of the three barns", {"size": "largest", "plural": False}),
         ("which barn is the smallest?", {"size": "smallest"}),
-        ("the 3 westernmost barns", {"extreme": None, "plural": True, "count": 3}),
+        ("the 3 westernmost barns", {"extreme": "left", "plural": True, "count": 3}),
         ("the three largest barns", {"size": "largest", "plural": True, "count": 3}),
         ("the first barn from the lower right of some barns that are in the middle",
          {"extreme": "lower right", "place": place("cell", 1, 1)}),

@@ -18,6 +18,7 @@ MODULES = {
     "opencv-python-headless": "cv2",
     "rasterio": "rasterio",
     "shapely": "shapely",
+    "pyogrio": "pyogrio",
 }
 
 

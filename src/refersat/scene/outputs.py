@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refersat import __version__
+from refersat.scene.cog import Frame, Layer, write_cog
 from refersat.scene.features import Describe, Feature
 from refersat.scene.objects import SceneObject, Strip, label_strip, trace_objects
 from refersat.scene.options import SceneOptions
 from refersat.scene.parts import Parts
-from refersat.scene.rasters import Frame, Layer, write_cog
 from refersat.scene.vectors import Target, feature_file
 from refersat.vector import Ground
 

@@ -17,10 +17,10 @@ from refersat.output import output_folder, write_file
 from refersat.question import check_phrase
 from refersat.radiometry import STRETCH_PERCENTILES, Stretch
 from refersat.scene.blend import FULL
+from refersat.scene.cog import Frame, Layer, virtual_raster
 from refersat.scene.options import SceneOptions
 from refersat.scene.outputs import Found, Paths, Run, write_outputs
 from refersat.scene.parts import Parts
-from refersat.scene.rasters import Frame, Layer, virtual_raster
 from refersat.scene.reader import SceneReader
 from refersat.scene.strategy import Advance, Band, Look, Strategy, make_strategy
 from refersat.scene.vectors import require_library

@@ -19,6 +19,7 @@ from refersat.text.scope import scene_spans
 from refersat.text.spoken import (
     ARTICLES,
     CONNECTORS,
+    MARKERS,
     NUMBERS,
     PREPOSITIONS,
     RANKS,
@@ -138,7 +139,7 @@ class _Reader:
                 while self.at < len(self.words) and not self._is_tail(seen, is_anchor):
                     self.at += 1
                 noun = [*noun, *self.words[start : self.at]]
-        return self._reading(seen, noun)
+        return _reading(seen, noun)
 
     def _determiner(self, seen: _Said) -> None:
         words = self.words
@@ -170,8 +171,8 @@ class _Reader:
                 seen.rank = RANKS[said(words, at)]
                 self.at += 1
                 self._number(seen)
-            elif run and (run.senses & {"far", "very", "most", "furthest"}) and run.extreme:
-                if seen.number == "one":
+            elif run and run.senses & MARKERS and run.extreme:
+                if seen.number == "one" or ("most" in run.senses and seen.count > 1):  # "the three leftmost ships"
                     seen.extreme = run.extreme
                 else:
                     seen.place = run.place
@@ -278,35 +279,36 @@ class _Reader:
                 self.at += 1
         return True
 
-    def _reading(self, seen: _Said, noun_words: list[Word]) -> Reading | None:
-        """What was said, put together; None where a word about the scene is left among those of the noun."""
-        while noun_words and noun_words[-1].said in CONNECTORS:
-            noun_words = noun_words[:-1]
-        if not noun_words or scene_spans(noun_words) or (seen.rank and not (seen.extreme or seen.size)):
-            return None
-        if _NO_NOUN & {word.said for word in noun_words} or not is_noun(noun_words, 0) or seen.contradicts:
-            return None
-        if noun_words[-1].said in PREPOSITIONS:
-            return None
-        noun = " ".join(said for said, _ in dict.fromkeys((word.said, word.start) for word in noun_words))
-        one, is_plural = singular(noun)
-        many = seen.number == "all" or (seen.number == "one" and is_plural)
-        plural = many or seen.number == "each"
-        first = seen.relations[0] if seen.relations else None
-        meaning = Meaning(
-            _kind(seen, plural=plural),
-            category_of(one),
-            plural=plural,
-            count=seen.count,
-            place=seen.place,
-            extreme=seen.extreme,
-            size=seen.size,
-            rank=seen.rank or 1,
-            relation=first[0] if first else None,
-            colour=seen.colour,
-        )
-        said_noun = f"{seen.colour} {one}" if seen.colour else one
-        return Reading(meaning, said_noun, first[1] if first else None, seen.relations[1:])
+
+def _reading(seen: _Said, noun_words: list[Word]) -> Reading | None:
+    """What was said, put together; None where a word about the scene is left among those of the noun."""
+    while noun_words and noun_words[-1].said in CONNECTORS:
+        noun_words = noun_words[:-1]
+    if not noun_words or scene_spans(noun_words) or (seen.rank and not (seen.extreme or seen.size)):
+        return None
+    if _NO_NOUN & {word.said for word in noun_words} or not is_noun(noun_words, 0) or seen.contradicts:
+        return None
+    if noun_words[-1].said in PREPOSITIONS:
+        return None
+    noun = " ".join(said for said, _ in dict.fromkeys((word.said, word.start) for word in noun_words))
+    one, is_plural = singular(noun)
+    many = seen.number == "all" or (seen.number == "one" and is_plural)
+    plural = many or seen.number == "each"
+    first = seen.relations[0] if seen.relations else None
+    meaning = Meaning(
+        _kind(seen, plural=plural),
+        category_of(one),
+        plural=plural,
+        count=seen.count,
+        place=seen.place,
+        extreme=seen.extreme,
+        size=seen.size,
+        rank=seen.rank or 1,
+        relation=first[0] if first else None,
+        colour=seen.colour,
+    )
+    said_noun = f"{seen.colour} {one}" if seen.colour else one
+    return Reading(meaning, said_noun, first[1] if first else None, seen.relations[1:])
 
 
 def is_more(words: list[Word], k: int) -> bool:

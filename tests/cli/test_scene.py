@@ -1,0 +1,81 @@
+"""`refersat scene` with a model that finds bright pixels: files, what it says, and mistakes that cost one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyogrio
+import pytest
+import rasterio
+from numpy.typing import NDArray
+from torch import nn
+
+from refersat.cli.main import main
+
+Captured = pytest.CaptureFixture[str]
+
+
+def complaint(capsys: Captured, *words: object) -> str:
+    """The one line on stderr of a command that the user got wrong."""
+    assert main(["scene", *map(str, words)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert len(captured.err.splitlines()) == 1
+    return captured.err
+
+
+def test_a_scene_and_phrases_become_rasters_and_polygons(
+    geotiff: Path, tmp_path: Path, bright_square: NDArray[np.uint8], fake_model: nn.Module, capsys: Captured
+) -> None:
+    out = tmp_path / "found"
+    words = ["scene", str(geotiff), "-t", "the square", "-t", "the unicorn", "--strategy", "tile", "--tile", "64"]
+    assert main([*words, "--out", str(out), "--device", "cpu"]) == 0
+    shown = capsys.readouterr()
+    assert "900 m²" in shown.out
+    assert "scene-1.tif, scene-2.tif, scene.gpkg" in " ".join(shown.out.split())
+    assert sorted(path.name for path in out.iterdir()) == ["scene-1.tif", "scene-2.tif", "scene.gpkg"]
+    with rasterio.open(out / "scene-1.tif") as mask, rasterio.open(geotiff) as scene:
+        assert (mask.crs, mask.transform, mask.shape) == (scene.crs, scene.transform, scene.shape)
+        np.testing.assert_array_equal(mask.read(1) > 0, bright_square[..., 0] > 127)
+    with rasterio.open(out / "scene-2.tif") as mask:
+        assert not mask.read(1).any()
+    about = pyogrio.read_info(out / "scene.gpkg")
+    assert list(about["fields"]) == ["phrase", "model", "score", "area_m2", "instance", "source", "version"]
+    assert about["features"] == 1
+
+
+def test_the_options_reach_the_run(geotiff: Path, tmp_path: Path, fake_model: nn.Module) -> None:
+    out = tmp_path / "found"
+    words = ["scene", str(geotiff), "-t", "the square", "--out", str(out), "--strategy", "tile", "--tile", "32"]
+    more = ["--overlap", "0.5", "--gsd", "1.5", "--bands", "3,2,1", "--stretch", "0,250", "--threshold", "0.4"]
+    last = ["--min-area", "9", "--instances", "--probability", "--format", "geojson", "--resume", "-v"]
+    assert main([*words, *more, *last]) == 0
+    names = ["scene-1.instances.tif", "scene-1.probability.tif", "scene-1.tif", "scene.geojson"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    with rasterio.open(out / "scene-1.tif") as mask:
+        tags = mask.tags()
+    expected = {"OVERLAP": "0.5", "TILE": "32", "BANDS": "3,2,1", "STRETCH": "0,250; 0,250; 0,250", "THRESHOLD": "0.4"}
+    assert expected.items() <= tags.items()
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ([], "no scene given"),
+        (["{scene}"], "no phrase given"),
+        (["{scene}", "-t", "a"], "add --out"),
+        (["{scene}", "-t", "a", "--out", "{out}", "--strategy", "best"], "--strategy is one of"),
+        (["{scene}", "-t", "a", "--out", "{out}", "--stretch", "much"], "--stretch takes"),
+        (["{scene}", "-t", "a", "--out", "{out}", "--bands", "red"], "--bands takes"),
+        (["{scene}", "-t", "a", "--out", "{out}", "--tile", "3"], "--tile is"),
+        (["{scene}", "-t", "a", "--out", "{out}", "--aoi", "none.gpkg"], "none.gpkg"),
+        (["missing.tif", "-t", "a", "--out", "{out}"], "no such image: missing.tif"),
+    ],
+)
+def test_mistakes_cost_one_line_and_leave_nothing(
+    geotiff: Path, tmp_path: Path, capsys: Captured, words: list[str], reason: str
+) -> None:
+    out = tmp_path / "out"
+    assert reason in complaint(capsys, *(word.format(scene=geotiff, out=out) for word in words))
+    assert not out.exists()

@@ -1,0 +1,20 @@
+"""Memory depends on a scene's width and the tile, and not on its height."""
+
+from __future__ import annotations
+
+import pytest
+import scenes as benchmark
+
+
+@pytest.mark.slow
+def test_a_scene_four_times_as_high_needs_no_more_memory() -> None:
+    low, high = (benchmark.measure_apart(1500, height, tile=256, limit_gb=1.0) for height in (1500, 6000))
+    assert high["objects"] > low["objects"]
+    assert high["peak_mb"] < low["peak_mb"] + 60
+    assert high["peak_mb"] < 400
+
+
+@pytest.mark.slow
+def test_the_limit_of_the_measurement_is_one() -> None:
+    with pytest.raises(RuntimeError, match="1500 x 1500"):
+        benchmark.measure_apart(1500, 1500, tile=256, limit_gb=0.02)
