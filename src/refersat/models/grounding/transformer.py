@@ -31,11 +31,12 @@ class DeformableTransformer(nn.Module):
         parts = config.transformer_config()
         self.level_positions = nn.Parameter(torch.zeros(levels, hidden))
         self.encoder = DeformableDetrEncoder(parts)
-        self.decoder: Any = DeformableDetrDecoder(parts)
+        decoder: Any = DeformableDetrDecoder(parts)
         # The decoder moves its boxes with them on the way from layer to layer.
-        self.decoder.bbox_embed = nn.ModuleList(
+        decoder.bbox_embed = nn.ModuleList(
             DeformableDetrMLPPredictionHead(hidden, hidden, 4, num_layers=3) for _ in range(layers)
         )
+        self.decoder = decoder
         self.first_places = nn.Linear(hidden, 2)
         self.score_heads = nn.ModuleList(nn.Linear(hidden, 1) for _ in range(layers))
 
