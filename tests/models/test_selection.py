@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from refersat.models.candidates import Survey
-from refersat.models.selection import NOT_MEANT, InstanceSelector, Selection, both
+from refersat.models.selection import CHOSEN, NOT_MEANT, InstanceSelector, Selection, both
 from refersat.training.muon import Muon
 from refersat.training.parameters import parameter_groups
 
@@ -131,3 +132,19 @@ def test_both_is_the_product_of_probabilities(one: float, other: float) -> None:
     told = both(torch.tensor([one], dtype=torch.float64), torch.tensor([other], dtype=torch.float64)).item()
     product = math.exp(-one) + math.exp(-other) + math.exp(-one - other)
     assert told == pytest.approx(-math.log(product), rel=1e-6, abs=1e-6)
+
+
+@torch.no_grad()
+def test_the_likeliest_object_is_drawn_however_unlikely(selector: InstanceSelector) -> None:
+    corners = [(0, 0), (10, 10), (18, 2)]
+    selection = selector(survey_of([corners, []]), *phrases(LEFT, RIGHT))
+    unlikely = selection.logits.clone()
+    unlikely[0, :3] = torch.tensor([-6.0, -3.0, -9.0])
+    cells = replace(selection, logits=unlikely).cells()
+    drawn = [cells[0, 0, y0, x0].item() for x0, y0 in sorted(corners)]
+    x, y = selection.instances.boxes[0, 1, :2] * SIDE
+    assert cells[0].max() == CHOSEN == cells[0, 0, int(y.round()), int(x.round())]
+    assert sorted(drawn) == [CHOSEN - 6, CHOSEN - 3, CHOSEN]
+    assert (cells[1] == NOT_MEANT).all()
+    sure = replace(selection, logits=unlikely + 20)
+    assert torch.equal(sure.cells()[0].unique()[-3:], torch.tensor([11.0, 14.0, 17.0]))

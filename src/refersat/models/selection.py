@@ -40,6 +40,9 @@ INSIDE = 0.25
 NOT_MEANT = -20.0
 """Logit of what is no object."""
 
+CHOSEN = 2.0
+"""Logit of the likeliest object, at least, once it is said that something is meant."""
+
 FIRST_BIAS = -2.0
 """Most objects are not meant."""
 
@@ -67,8 +70,13 @@ class Selection:
         return self.instances.share(inside * objects) > INSIDE * own.clamp(min=SMALLEST)
 
     def cells(self) -> Tensor:
-        """Logits (B, 1, S/4, S/4) that the object which a cell belongs to is meant."""
-        return self.instances.spread(self.logits, NOT_MEANT)
+        """Logits (B, 1, S/4, S/4) that the object which a cell belongs to is meant, if any is.
+
+        That one is, the score has to say: here the likeliest object is meant in any case.
+        """
+        doubt = (CHOSEN - self.logits.amax(1, keepdim=True)).clamp(min=0)
+        there = per_phrase(self.instances.scores, len(self.logits)) > 0
+        return self.instances.spread(torch.where(there, self.logits + doubt, NOT_MEANT), NOT_MEANT)
 
 
 class InstanceSelector(nn.Module):
