@@ -78,7 +78,7 @@ def test_a_single_measurement_is_seen(tmp_path: Path) -> None:
     for score in (30.0, float("nan")):
         scores = {20: {"mIoU": 20.0, "oIoU": score, "Pr@0.5": 10.0}}
         image = picture(draw_curves(write(tmp_path / str(score), 20, scores), name="mine")).convert("RGB")
-        plot = np.asarray(image)[:, : 2 * (curves._WIDTH - curves._LEGEND)]  # the legend has the colour, too
+        plot = np.asarray(image)[:, : 2 * (curves._WIDTH - curves._LEGEND + 26)]  # the legend has the colour, too
         seen.append(int((plot == orange).all(axis=-1).sum()))
     assert seen[0] > 50
     assert seen[1] == 0
