@@ -51,7 +51,7 @@ def scene(
             metavar="auto|whole|tile|coarse-to-fine",
             help="How to look. whole: all at once, reduced to 1024 pixels. tile: in overlapping tiles, for phrases "
             'that mean the same everywhere. coarse-to-fine: for "the largest", "on the far left", "the ship below the '
-            "bridge\": finds the objects of the whole scene, decides which is meant, and looks at that again. auto: "
+            'bridge": finds the objects of the whole scene, decides which is meant, and looks at that again. auto: '
             "chooses by phrases and size, and says so.",
         ),
     ] = "auto",
