@@ -92,7 +92,9 @@ def land_cover_mosaics(folder: Path, count: int) -> Iterator[Canvas]:
         labels = np.zeros(classes.shape, np.uint32)
         objects: list[SceneObject] = []
         for number, (index, category) in enumerate(_LAND_COVER.items(), start=1):
-            _, regions, stats, centroids = cv2.connectedComponentsWithStats((classes == index).astype(np.uint8))
+            _, regions, stats, centroids = cv2.connectedComponentsWithStats(
+                (classes == index).astype(np.uint8), connectivity=4
+            )
             for region in np.flatnonzero(stats[:, cv2.CC_STAT_AREA] >= _LEAST_REGION):
                 if region == 0:
                     continue

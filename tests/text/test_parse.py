@@ -117,6 +117,22 @@ def test_other_wordings(phrase: str, expected: dict[str, object]) -> None:
     assert {name: getattr(reading.meaning, name) for name in expected} == expected
 
 
+@pytest.mark.parametrize(
+    ("phrase", "many"),
+    [
+        ("water in the right half", True),
+        ("the low vegetation on the left", True),
+        ("the largest water in the right half", False),
+        ("a farmland on the left", False),
+        ("the aircraft on the left", False),
+    ],
+)
+def test_what_covers_the_ground_is_spoken_of_as_a_whole(phrase: str, many: bool) -> None:
+    reading = parse(phrase)
+    assert reading
+    assert reading.meaning.plural == many
+
+
 def test_relations_keep_the_words_for_both_things() -> None:
     reading = parse("the small red barge to the immediate left of the old stone bridges on the right and above a weir")
     assert reading

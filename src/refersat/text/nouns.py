@@ -6,7 +6,9 @@ from functools import cache
 
 from refersat.text.corpus import BROADER_CATEGORIES
 from refersat.text.spoken import vocabulary
-from refersat.text.words import SYNONYMS, plural
+from refersat.text.words import SYNONYMS, UNCOUNTED, plural
+
+_SUBSTANCES = UNCOUNTED - {"aircraft", "watercraft"}
 
 
 @cache
@@ -26,6 +28,11 @@ def _plurals() -> dict[str, str]:
 def category_of(noun: str) -> str:
     """The category that goes by this name (singular), or the name itself where none does."""
     return _names().get(noun, noun)
+
+
+def is_substance(noun: str) -> bool:
+    """Whether the noun (singular) names what covers the ground, as "water" does, and not single things."""
+    return split_head(noun)[0].rpartition(" ")[2] in _SUBSTANCES
 
 
 def split_head(noun: str) -> tuple[str, str, str]:

@@ -14,7 +14,7 @@ from typing import Literal
 from refersat.text.clues import adjectives_at, direction_at, extreme_at, image_at, place_at, run_at, size_behind_at
 from refersat.text.corpus import COLOURS
 from refersat.text.meaning import Extreme, Kind, Meaning, Place, Relation, Size
-from refersat.text.nouns import category_of, singular, split_head
+from refersat.text.nouns import category_of, is_substance, singular, split_head
 from refersat.text.scope import scene_spans
 from refersat.text.spoken import (
     ARTICLES,
@@ -87,6 +87,7 @@ class _Said:
     number: Literal["one", "the one", "each", "all"] = "one"
     count: int = 1
     definite: bool = False
+    indefinite: bool = False
     place: Place | None = None
     extreme: Extreme | None = None
     size: Size | None = None
@@ -151,6 +152,7 @@ class _Reader:
             seen.number = "each"
         elif sense(words, self.at) in ARTICLES:
             seen.definite = said(words, self.at) == "the"
+            seen.indefinite = said(words, self.at) in ("a", "an", "another")
             self.at += 1
         self._number(seen)
 
@@ -293,7 +295,9 @@ def _reading(seen: _Said, noun_words: list[Word]) -> Reading | None:
     noun = " ".join(said for said, _ in dict.fromkeys((word.said, word.start) for word in noun_words))
     one, is_plural = singular(noun)
     many = seen.number == "all" or (seen.number == "one" and is_plural)
-    plural = many or seen.number == "each"
+    # "Water on the left" is all of it, however many regions it has.
+    is_mass = is_substance(one) and seen.number == "one" and not (seen.indefinite or seen.extreme or seen.size)
+    plural = many or is_mass or seen.number == "each"
     first = seen.relations[0] if seen.relations else None
     meaning = Meaning(
         _kind(seen, plural=plural),
