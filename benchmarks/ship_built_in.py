@@ -27,6 +27,7 @@ from refersat.evaluation.rows import Evaluation
 from refersat.evaluation.run import evaluate_samples
 from refersat.models.store import write_sums
 from refersat.models.zoo import BUILT_IN, ModelCard
+from refersat.training.run_folder import FACTS_FILE
 
 ASSETS = Path(refersat.__file__).parent / "assets" / BUILT_IN
 COMMAND = (
@@ -59,7 +60,8 @@ def main() -> None:
 
     ASSETS.mkdir(parents=True, exist_ok=True)
     for file in (arguments.runs[-1] / "model").iterdir():
-        shutil.copyfile(file, ASSETS / file.name)
+        if file.name != FACTS_FILE:  # the card tells what matters of them
+            shutil.copyfile(file, ASSETS / file.name)
     _set_threshold(0.0)
     present = [row.score for row in _evaluate(samples[::CALIBRATION_STEP]).rows if row.overlaps]
     threshold = round(float(np.percentile(present, arguments.lost)), 4)
