@@ -12,6 +12,7 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 
 from refersat.errors import UserError
+from refersat.models.rs2sam2 import RS2Sam2Config
 from refersat.training.batch import Batch
 from refersat.training.dry_run import cost_of, dry_run, measured_speed
 from refersat.training.initialise import empty_model
@@ -142,19 +143,18 @@ def test_room_on_the_disk_is_what_a_run_takes(make_recipe: MakeRecipe, original:
     assert float(words[1]) == pytest.approx(3 * state + 3 * model, rel=0.2)
 
 
-def test_memory_is_that_of_the_attention_that_will_be_used(
-    make_sample_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("precision", "device"), [("bfloat16", "cpu"), ("bfloat16", "cuda"), ("float32", "cpu")])
+def test_the_attention_that_will_run_is_what_is_counted(
+    make_sample_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch, precision: str, device: str
 ) -> None:
-    def activations(precision: str) -> float:
-        recipe = make_sample_recipe(
-            optimizer={"precision": precision}, stages=[{"steps": 1, "image_size": 256, "batch_size": 8}]
-        )
-        words = re.search(r"activations ([\d.]+) MiB", "\n".join(dry_run(recipe)))
-        assert words is not None
-        return float(words[1])
+    def stop(config: RS2Sam2Config) -> None:
+        raise InterruptedError(str(config._attn_implementation))
 
-    monkeypatch.setattr("refersat.training.dry_run.choose_device", lambda name: torch.device("cpu"))
-    assert activations("bfloat16") > 1.1 * activations("float32") / 2  # a run keeps the attention's matrices
+    monkeypatch.setattr("refersat.training.dry_run.choose_device", lambda name: torch.device(device))
+    monkeypatch.setattr("refersat.training.dry_run.empty_model", stop)
+    with pytest.raises(InterruptedError) as built:
+        dry_run(make_sample_recipe(optimizer={"precision": precision}))
+    assert (str(built.value) == "eager") == (precision == "bfloat16" and device == "cpu")
 
 
 @pytest.mark.parametrize(("fast", "precision"), [(False, "bfloat16"), (True, "bfloat16"), (False, "float32")])

@@ -57,7 +57,7 @@ def dry_run(recipe: Recipe, *, processes: int = 1) -> list[str]:
     check_shares(recipe, processes, sharded=recipe.sharded and processes > 1)
     setup = set_up(recipe)
     device = choose_device("auto")
-    choose_attention(setup.start.config, recipe, device)  # which keeps more or less for the backward pass
+    choose_attention(setup.start.config, recipe, device)
     with torch.device("meta"):
         trainee = setup.task.trainee(empty_model(setup.start.config), setup)
     if recipe.optimizer.activation_checkpointing:
