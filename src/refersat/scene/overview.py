@@ -76,8 +76,8 @@ def _cut(values: NDArray[np.float32], extent: Window, window: Window) -> NDArray
     x = (np.arange(round(window.width)) + 0.5 + window.x - extent.x) * across - 0.5
     y = (np.arange(round(window.height)) + 0.5 + window.y - extent.y) * down - 0.5
     columns, rows = np.meshgrid(x.astype(np.float32), y.astype(np.float32))
-    cut: NDArray[np.float32] = cv2.remap(values, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return cut
+    cut = cv2.remap(values, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(cut, np.float32)
 
 
 @dataclass(frozen=True, eq=False)
