@@ -68,7 +68,7 @@ def focus(
     found: list[CloseUp | None] = []
     for answer, window, outline in zip(answers, windows, outlines, strict=True):
         size = (round(window.width), round(window.height))
-        values = np.asarray(cv2.resize(answer.values, size, interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+        values = np.asarray(cv2.resize(answer.values, size, interpolation=cv2.INTER_LINEAR), np.float32)
         own = _object_at(values, outline, window, threshold) if answer.present else None
         found.append(None if own is None else CloseUp(window, quantised(own)))
     return found

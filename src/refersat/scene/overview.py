@@ -77,7 +77,7 @@ def _cut(values: NDArray[np.float32], extent: Window, window: Window) -> NDArray
     y = (np.arange(round(window.height)) + 0.5 + window.y - extent.y) * down - 0.5
     columns, rows = np.meshgrid(x.astype(np.float32), y.astype(np.float32))
     cut = cv2.remap(values, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(cut, dtype=np.float32)
+    return np.asarray(cut, np.float32)
 
 
 @dataclass(frozen=True, eq=False)
