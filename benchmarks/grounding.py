@@ -29,7 +29,7 @@ def measured(model: str, samples: list[Sample], *, around: Any = "whole") -> dic
     """The scores of a model, and milliseconds for each phrase."""
     grounder = load_grounder(model, around=around)
     began = time.perf_counter()
-    with bar() as progress:
+    with bar("{task.description}") as progress:
         task = progress.add_task(model, total=len(samples))
         rows = list(ground_samples(grounder, samples, on_sample=lambda: progress.advance(task)))
     milliseconds = 1000 * (time.perf_counter() - began) / len(samples)

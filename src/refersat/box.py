@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 Box = tuple[float, float, float, float]
@@ -16,6 +15,8 @@ Box = tuple[float, float, float, float]
 
 def mask_box(mask: NDArray[np.bool_]) -> Box:
     """The smallest box around a mask (H, W) that is not empty."""
+    import numpy as np  # not above: what lists samples needs no arrays
+
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return float(columns[0]), float(rows[0]), float(columns[-1]) + 1, float(rows[-1]) + 1
 

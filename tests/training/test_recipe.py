@@ -172,7 +172,7 @@ def test_set_fills_an_empty_section(tmp_path: Path) -> None:
         ("parts.trnk.train=false", r"parts\.trnk: Extra inputs"),
         ("parts.trunk.learning_rate=0", r"parts\.trunk\.learning_rate: Input should be greater than 0"),
         ("init={model: built-in, sam2: sam2.pt}", r"init: model is whole already: leave out sam2"),
-        ("base=huge", r"base: Input should be 'built-in', 'large' or 'evf-sam2'"),
+        ("base=huge", r"base: Input should be 'built-in', 'large', 'evf-sam2', 'built-in-grounder' or 'lqvg'"),
         ("loss.boundary_kind=hard", r"loss\.boundary_kind: Input should be 'released' or 'soft'"),
         ("optimizer.drop={factor: 0.1}", r"optimizer\.drop: give either steps or epochs"),
         ("data.style=heldout", r"data\.style: Input should be 'train' or 'all'"),

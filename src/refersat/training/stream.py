@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from refersat.errors import UserError
@@ -51,6 +52,7 @@ def stream(
         num_workers=workers,
         prefetch_factor=_AHEAD,
         worker_init_fn=partial(ignore_requests, over=over),
+        generator=torch.Generator(),  # else it takes a number from that of dropout, once more when a run is resumed
     )
     try:
         yield from loader

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from refersat.models.grounding.levels import Levels
@@ -113,6 +114,8 @@ def test_gradients_reach_every_parameter(grounder_model: GroundingModel) -> None
 def test_saving_and_loading_changes_no_bit(grounder_model: GroundingModel, tmp_path: Path) -> None:
     before = answer(grounder_model, images(), VALID, IDS, MASK)
     grounder_model.save_pretrained(tmp_path)
+    with safe_open(tmp_path / "model.safetensors", "pt") as weights:
+        assert set(weights.keys()) == set(grounder_model.state_dict())
     loaded = GroundingModel.from_pretrained(tmp_path).eval()
     after = answer(loaded, images(), VALID, IDS, MASK)
     for name in ("query_logits", "query_boxes"):

@@ -93,7 +93,7 @@ def test_two_images_are_learned(make_trainee: Callable[..., GroundingTrainee], b
     assert found.scores[there].amin() > found.scores[~there].amax()
 
 
-STEPS = 60
+STEPS = 70
 
 
 def test_views_become_a_batch(batch: GroundingBatch, tiny_grounder_config: Callable[..., GroundingConfig]) -> None:

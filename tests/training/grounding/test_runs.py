@@ -107,8 +107,9 @@ def test_boxes_without_masks_are_enough(make_grounder_recipe: MakeRecipe, tmp_pa
     train(make_grounder_recipe(data=data, stages=stages), tmp_path / "run")
     scores = next(line["validation"] for line in log_of(tmp_path / "run") if "validation" in line)
     assert scores["count"] == 1
+    masks = make_grounder_recipe(data=data, stages=stages).model_copy(update={"base": "built-in", "model": {}})
     with pytest.raises(UserError, match="samples have no mask"):
-        train(make_grounder_recipe(data=data, stages=stages, base="built-in", model={}), tmp_path / "masks")
+        train(masks, tmp_path / "masks")
 
 
 def test_relatives_are_not_measured(make_grounder_recipe: MakeRecipe, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -92,6 +93,13 @@ class GroundingModel(PreTrainedModel):
         """
         return self.ground(self.look(pixel_values), valid, input_ids, attention_mask)
 
+    def save_pretrained(self, *args: Any, **options: Any) -> None:
+        """As every model of Transformers, under the names that the weights have here.
+
+        Unasked, Transformers would give layers of Deformable DETR the names of its first release.
+        """
+        super().save_pretrained(*args, **{"save_original_format": False, **options})
+
     def look(self, pixel_values: Tensor) -> tuple[Tensor, ...]:
         """What does not depend on a phrase: (N, 3, S, S) -> maps of strides 4 to 32, (N, C, S/4, S/4) and so on."""
         return self.image_network(pixel_values)  # type: ignore[no-any-return]
@@ -137,6 +145,8 @@ class GroundingModel(PreTrainedModel):
             init.kaiming_normal_(module.weight, nonlinearity="relu")
             if module.bias is not None:
                 init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding) and self.config.text_network == "lstm":
+            init.normal_(module.weight)  # an LSTM has no norm before it: small words would all be alike to it
         elif isinstance(module, LanguageQueries):
             init.normal_(module.positions)
         elif isinstance(module, DeformableTransformer):

@@ -5,7 +5,7 @@ Source: Zhu et al., "Deformable DETR" (ICLR 2021). Deformable attention runs in 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +31,7 @@ class DeformableTransformer(nn.Module):
         parts = config.transformer_config()
         self.level_positions = nn.Parameter(torch.zeros(levels, hidden))
         self.encoder = DeformableDetrEncoder(parts)
-        self.decoder: Any = DeformableDetrDecoder(parts)
+        self.decoder = cast(Any, DeformableDetrDecoder(parts))  # annotated as if it had no box heads
         # The decoder moves its boxes with them on the way from layer to layer.
         self.decoder.bbox_embed = nn.ModuleList(
             DeformableDetrMLPPredictionHead(hidden, hidden, 4, num_layers=3) for _ in range(layers)
