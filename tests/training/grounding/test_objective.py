@@ -108,6 +108,16 @@ def test_views_become_a_batch(batch: GroundingBatch, tiny_grounder_config: Calla
     assert flat.label_weights[0, :8].sum() == 8 * 16
 
 
+def test_what_fills_the_letterbox_up_does_not_blow_gradients_up(
+    make_trainee: Callable[..., GroundingTrainee], tiny_grounder_config: Callable[..., GroundingConfig]
+) -> None:
+    trainee = make_trainee()
+    flat = collate([view((8, 8, 32, 24), (40, 8, 56, 28), height=32)], tokenizer, tiny_grounder_config())
+    loss, _, _ = trainee(flat)
+    loss.backward()
+    assert torch.nn.utils.get_total_norm([each.grad for each in trainee.parameters()]) < 1e3
+
+
 def test_parts_of_a_batch_add_up_to_the_whole(
     make_trainee: Callable[..., GroundingTrainee], batch: GroundingBatch
 ) -> None:

@@ -144,7 +144,9 @@ class GroundingModel(PreTrainedModel):
         elif isinstance(module, nn.Conv2d):
             init.kaiming_normal_(module.weight, nonlinearity="relu")
             if module.bias is not None:
-                init.zeros_(module.bias)
+                # Not zero: where the letterbox is filled up, a norm of nothing would blow gradients up.
+                bound = module.weight[0].numel() ** -0.5
+                init.uniform_(module.bias, -bound, bound)
         elif isinstance(module, nn.Embedding) and self.config.text_network == "lstm":
             init.normal_(module.weight)  # an LSTM has no norm before it: small words would all be alike to it
         elif isinstance(module, LanguageQueries):
