@@ -39,6 +39,7 @@ NOTHING = {
     "boundary_scalar": False,
     "fusion_from_block": 0,
     "candidate_width": 0,
+    "selection": False,
     "presence_threshold": 0.0,  # masks are what is compared
 }
 FUSION = {"block_fusion": "bi", "mlp_adapter": True, "encoder_fusion": True}

@@ -112,12 +112,12 @@ def numbers(output: RS2Sam2Output) -> dict[str, Tensor]:
 
 def training_loss(output: RS2Sam2Output, *, boundary_loss: bool) -> Tensor:
     """Every term by which a sample can teach: mask, presence, and boundary and candidates where the model has them."""
-    assert output.logits is not None
-    assert output.presence_logits is not None
-    target = (torch.rand(output.logits.shape, generator=torch.Generator().manual_seed(2)) < 0.5).float()
-    loss = cross_entropy(output.logits, target) + dice(output.logits, target) + output.presence_logits.square()
+    assert output.decoded_logits is not None
+    assert output.object_score_logits is not None
+    target = (torch.rand(output.decoded_logits.shape, generator=torch.Generator().manual_seed(2)) < 0.5).float()
+    loss = cross_entropy(output.decoded_logits, target) + dice(output.decoded_logits, target) + output.object_score_logits.square()
     if boundary_loss and output.text_weight is not None:
-        loss = loss + boundary(output.logits, target, output.text_weight, kind="soft")
+        loss = loss + boundary(output.decoded_logits, target, output.text_weight, kind="soft")
     if output.candidates is not None:
         loss = loss + output.candidates.survey.edges.mean() + output.candidates.logits.mean()
     if output.selection is not None:

@@ -194,7 +194,7 @@ class RS2Sam2Config(PreTrainedConfig):
             union_layers=3,
             union_heads=6,
             union_feed_forward=768,
-            vocab_size=1000,
+            vocab_size=900,
             text_positions=66,
             max_text_length=64,
             trunk_widths=[64, 128, 192, 320],

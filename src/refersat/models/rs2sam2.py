@@ -111,17 +111,17 @@ class RS2Sam2Model(PreTrainedModel):
             if config.candidate_width
             else None
         )
-        self.selector = (
-            InstanceSelector(config.candidate_width, vocabulary=config.vocab_size, longest=config.max_text_length)
-            if config.selection
-            else None
-        )
         self.neck = Sam2VisionNeck(config.neck_config())
         self.no_memory_embedding = nn.Parameter(torch.zeros(1, 1, hidden))
         self.encoder_fusion = EncoderFusion(hidden) if config.encoder_fusion else None
         self.prompt_encoder = Sam2PromptEncoder(config.prompt_encoder_config())
         self.mask_decoder = Sam2MaskDecoder(config.mask_decoder_config())
         self.boundary_scalar = nn.Linear(hidden, 1) if config.boundary_scalar else None
+        self.selector = (
+            InstanceSelector(config.candidate_width, vocabulary=config.vocab_size, longest=config.max_text_length)
+            if config.selection
+            else None
+        )
         self.post_init()
 
     def forward(
