@@ -18,16 +18,18 @@ _SPECK = 1 / 20  # of an ordinary object's area: what is smaller is no object, o
 
 
 def find_candidates(layer: Iterable[NDArray[np.uint16]], extent: Window, level: int) -> list[SceneObject]:
-    """The objects in the bands of a layer, pixels above `level` (0 to `FULL`); specks are left out.
+    """The objects in the bands of a layer, pixels above `level` (0 to `FULL`)."""
+    return list(trace_objects(_strips(layer, extent, level), column=int(extent.x)))
+
+
+def without_specks(found: Sequence[SceneObject]) -> list[SceneObject]:
+    """Those that are not far too small.
 
     An object is a speck when it has less than a twentieth of the pixels of an ordinary one; ordinary is the one in the
     middle, by area, of all that was found.
     """
-    found = list(trace_objects(_strips(layer, extent, level), column=int(extent.x)))
     sizes = np.sort([one.pixels for one in found])
-    if not found:
-        return []
-    ordinary = sizes[np.searchsorted(np.cumsum(sizes), sizes.sum() / 2)]
+    ordinary = sizes[np.searchsorted(np.cumsum(sizes), sizes.sum() / 2)] if found else 0
     return [one for one in found if one.pixels >= _SPECK * ordinary]
 
 
@@ -57,12 +59,18 @@ def only(layer: Iterable[NDArray[np.uint16]], kept: Sequence[SceneObject], level
 def meant(reading: Reading, found: Mapping[str, Sequence[SceneObject]], extent: Window) -> list[SceneObject] | None:
     """The candidates that the phrase means, among those found for the `kind_phrase` of each of its readings.
 
-    None where another thing that the phrase names was not found, so that nobody can tell.
+    Specks are none where one object is singled out, nor where things are counted or compared; "all ships on the left"
+    has them. None where another thing that the phrase names was not found, so that nobody can tell.
     """
-    named = [reading, *_others(reading)]
-    if any(not found[other.kind_phrase] for other in named[1:]):
+    if any(not found[other.kind_phrase] for other in _others(reading)):
         return None
-    everything = [(kind, one) for kind in dict.fromkeys(one.kind_phrase for one in named) for one in found[kind]]
+    said = reading.meaning
+    takes_all = said.plural and said.kind == "group"
+    everything = [
+        (kind, one)
+        for kind in kind_phrases(reading)
+        for one in (found[kind] if takes_all else without_specks(found[kind]))
+    ]
     objects = [_as_object(kind, one, extent) for kind, one in everything]
     scene = text_scene.Scene(objects, extent.width, extent.height, text_scene.DEFAULT_RULES)
     chosen = resolve(reading, scene, lambda one: scene.by_category.get(one.kind_phrase, []))

@@ -296,7 +296,8 @@ def _reading(seen: _Said, noun_words: list[Word]) -> Reading | None:
     one, is_plural = singular(noun)
     many = seen.number == "all" or (seen.number == "one" and is_plural)
     # "Water on the left" is all of it, however many regions it has.
-    is_mass = is_substance(one) and seen.number == "one" and not (seen.indefinite or seen.extreme or seen.size)
+    one_is_meant = seen.indefinite or seen.extreme or seen.size or seen.relations
+    is_mass = is_substance(one) and seen.number == "one" and not one_is_meant
     plural = many or is_mass or seen.number == "each"
     first = seen.relations[0] if seen.relations else None
     meaning = Meaning(

@@ -90,7 +90,7 @@ def _related(
     pairs = [(_distance(a, i, scene), i, a) for a in anchors for i in indices if not _are_same(a, i, scene)]
     if relation.direction in ("near", "nearest"):
         close = sorted(pairs)
-        if everything and relation.direction == "near":
+        if everything:
             close = [pair for pair in close if pair[0] < _reach(pair[1], pair[2], scene)]
         return list(dict.fromkeys(i for _, i, _ in close))
     middle = dict(SECTORS)[relation.direction]
