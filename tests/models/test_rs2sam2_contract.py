@@ -185,8 +185,8 @@ class TestContract:
         pairs = [(output.decoded_logits, expected.decoded_logits)]
         if output.selection is not None:
             pairs.append((output.selection.objectness, expected.selection.objectness))
-        for given, wanted in pairs:
-            assert (given - wanted).square().mean().sqrt() < 0.15 * wanted.std()
+        for half_said, wanted in pairs:
+            assert (half_said - wanted).square().mean().sqrt() < 0.15 * wanted.std()
 
     @torch.no_grad()
     def test_the_attention_implementation_does_not_matter(self, model: RS2Sam2Model) -> None:

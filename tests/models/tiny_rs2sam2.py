@@ -115,7 +115,11 @@ def training_loss(output: RS2Sam2Output, *, boundary_loss: bool) -> Tensor:
     assert output.decoded_logits is not None
     assert output.object_score_logits is not None
     target = (torch.rand(output.decoded_logits.shape, generator=torch.Generator().manual_seed(2)) < 0.5).float()
-    loss = cross_entropy(output.decoded_logits, target) + dice(output.decoded_logits, target) + output.object_score_logits.square()
+    loss = (
+        cross_entropy(output.decoded_logits, target)
+        + dice(output.decoded_logits, target)
+        + output.object_score_logits.square()
+    )
     if boundary_loss and output.text_weight is not None:
         loss = loss + boundary(output.decoded_logits, target, output.text_weight, kind="soft")
     if output.candidates is not None:
