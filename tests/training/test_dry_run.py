@@ -119,7 +119,9 @@ def test_what_saves_memory_shows(
 
 
 def test_checkpointed_activations_are_not_kept(make_sample_recipe: MakeRecipe) -> None:
-    recipe = make_sample_recipe(model={"candidate_width": 0})  # whose activations are never checkpointed
+    recipe = make_sample_recipe(
+        model={"candidate_width": 0, "selection": False}
+    )  # whose activations are never checkpointed
     setup = set_up(recipe)
     kept, again = (
         cost_of(trainee_of(recipe, checkpointing=way), setup, setup.schedule.stages[0], processes=1)

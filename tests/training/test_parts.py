@@ -55,8 +55,8 @@ def test_blocks_are_told_from_what_was_added_to_them() -> None:
         ("rs2sam2-refsegrs", "released", ["loss.boundary_kind=released"], FROM_PAPER),
         ("rs2sam2-refsegrs", "released", ["loss.boundary=0"], FROM_PAPER),
         ("rs2sam2-refsegrs", "no fusion", [], FROM_PAPER - {"fusion"}),
-        ("own-triplets", "built-in", [], {"fusion", "adapters", "mask_decoder"}),
-        ("own-triplets", "built-in", ["loss.presence=0"], {"fusion", "adapters", "mask_decoder"}),
+        ("own-triplets", "built-in", [], {"fusion", "adapters", "selection", "mask_decoder"}),
+        ("own-triplets", "built-in", ["loss.presence=0"], {"fusion", "adapters", "selection", "mask_decoder"}),
     ],
 )
 def test_a_recipe_trains_what_its_losses_reach_and_nothing_else(
