@@ -203,6 +203,14 @@ def test_a_whole_model(make_sample_recipe: MakeRecipe, tmp_path: Path) -> None:
         plan_start(recipe)
 
 
+def test_what_a_recipe_adds_to_a_whole_model_is_fresh(make_sample_recipe: MakeRecipe, tmp_path: Path) -> None:
+    first = train(make_sample_recipe(stages=[{"steps": 1, "image_size": 32, "batch_size": 1}]), tmp_path / "first")
+    start = plan_start(make_sample_recipe(model={"selection": True}, init={"model": str(first)}))
+    fresh = {name for name in filled(start).state_dict() if name not in start.origins}
+    assert fresh
+    assert {name.split(".")[0] for name in fresh} == {"selector"}
+
+
 def test_a_model_that_is_not_there(make_sample_recipe: MakeRecipe) -> None:
     with pytest.raises(UserError, match=r"init\.model: there is no folder nowhere: .*refersat models fetch"):
         plan_start(make_sample_recipe(model={}, init={"model": "nowhere"}))

@@ -29,6 +29,23 @@ from tests.training.runs import MakeRecipe, log_of, losses_of
 TERMS = {"loss", *LossOptions.model_fields} - {"boundary_kind", "candidate_dice", "objects", "selection"}
 
 
+def test_the_selection_may_have_a_stage_of_its_own(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    stages = [
+        {"steps": 2, "image_size": 32, "batch_size": 2, "phrases_per_view": 2},
+        {"steps": 3, "image_size": 64, "batch_size": 2, "phrases_per_view": 6, "only": "selection"},
+    ]
+    recipe = make_recipe(model={"selection": True}, stages=stages, validate_every=5)
+    whole = train(recipe, tmp_path / "whole")
+    steps = [line for line in log_of(tmp_path / "whole") if "loss" in line]
+    told = [set(line) & set(LossOptions.model_fields) for line in steps]
+    assert told[:2] == [{*TERMS, "objects", "selection"} - {"loss"}] * 2
+    assert told[2:] == [{"objects", "selection"}] * 3
+    assert [line["rate"] for line in steps[2:4]] == [1e-3, 2e-3]
+    model = RS2Sam2Model.from_pretrained(whole)
+    assert model.selector is not None
+    assert refersat.load(whole, device="cpu")(np.zeros((40, 60, 3), np.uint8), "the ship").mask.shape == (40, 60)
+
+
 def test_a_run_learns_an_easy_case(
     make_recipe: MakeRecipe, write_data_set: Callable[..., SimpleNamespace], tmp_path: Path
 ) -> None:
