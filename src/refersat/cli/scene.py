@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from refersat.cli.predict import band_numbers, say_what_runs
+from refersat.cli.options import (
+    Bands,
+    BatchSize,
+    Device,
+    Dtype,
+    Model,
+    Phrases,
+    Threshold,
+    Verbose,
+    band_numbers,
+    say_what_runs,
+)
 from refersat.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,22 +40,11 @@ def scene(
             show_default=False,
         ),
     ] = None,
-    phrases: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-t",
-            "--text",
-            metavar="PHRASE",
-            help="What to find, in English. Repeat it for more phrases: they share the reading, and some of the work.",
-            show_default=False,
-        ),
-    ] = None,
+    phrases: Phrases = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Where the files go; made if missing.", show_default=False)
     ] = None,
-    model: Annotated[
-        str, typer.Option(metavar="NAME|FOLDER", help="A name that `refersat models list` shows, or a model folder.")
-    ] = "built-in",
+    model: Model = "built-in",
     strategy: Annotated[
         str,
         typer.Option(
@@ -75,14 +75,7 @@ def scene(
             show_default=False,
         ),
     ] = None,
-    bands: Annotated[
-        str | None,
-        typer.Option(
-            metavar="R,G,B",
-            help="Bands to read as red, green and blue, counted from 1, for example 4,3,2; or one band as grey.",
-            show_default=False,
-        ),
-    ] = None,
+    bands: Bands = None,
     stretch: Annotated[
         str | None,
         typer.Option(
@@ -103,14 +96,7 @@ def scene(
     asset: Annotated[
         str | None, typer.Option(metavar="NAME", help="Which asset of a STAC item.", show_default=False)
     ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            metavar="P",
-            help="A pixel is foreground above this probability, 0 to 1; the model's own rule by default.",
-            show_default=False,
-        ),
-    ] = None,
+    threshold: Threshold = None,
     min_area: Annotated[float, typer.Option(metavar="M2", help="Leave out objects below so many square metres.")] = 0.0,
     instances: Annotated[
         bool, typer.Option("--instances", help="Also write STEM-K.instances.tif: each pixel's object, from 1.")
@@ -124,23 +110,10 @@ def scene(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that was stopped; begin where there is none.")
     ] = False,
-    device: Annotated[
-        str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where the model runs; auto takes a GPU if there is one.")
-    ] = "auto",
-    dtype: Annotated[
-        str, typer.Option(metavar="auto|float32|bfloat16", help="Number format; auto takes bfloat16 where it is fast.")
-    ] = "auto",
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="Questions that the model answers at once; on a CPU up to 8 about one tile, else 4.",
-            show_default=False,
-        ),
-    ] = None,
-    verbose: Annotated[
-        bool, typer.Option("-v", "--verbose", help="Say which device and number format were taken.")
-    ] = False,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    batch_size: BatchSize = None,
+    verbose: Verbose = False,
 ) -> None:
     """Find what each PHRASE names in a georeferenced SCENE of any size; write rasters and polygons that overlay it.
 
