@@ -85,6 +85,15 @@ def scene(
             show_default=False,
         ),
     ] = None,
+    nodata: Annotated[
+        float | None,
+        typer.Option(
+            metavar="VALUE",
+            help="A pixel with this value in all bands that are read holds no data: for borders that the file does not "
+            "mark, mostly 0. By default what the file says.",
+            show_default=False,
+        ),
+    ] = None,
     aoi: Annotated[
         Path | None,
         typer.Option(
@@ -133,6 +142,7 @@ def scene(
         raise UserError('no phrase given: add for example -t "all ships"')
     if out is None:
         raise UserError("no place for the answers given: add --out FOLDER")
+    from refersat.question import check_phrase
     from refersat.radiometry import parse_stretch
     from refersat.scene.options import DEFAULT_TILE, SceneOptions
 
@@ -148,19 +158,20 @@ def scene(
         probability=probability,
         format=vector_format,
     )
+    plain = [check_phrase(phrase) for phrase in phrases]
     ranges = None if stretch is None else parse_stretch(stretch)
     numbers = band_numbers(bands)
 
     import refersat
     from refersat.scene.scene import Scene
 
-    with Scene(source, bands=numbers, stretch=ranges, aoi=aoi, asset=asset) as opened:
+    with Scene(source, bands=numbers, stretch=ranges, nodata=nodata, aoi=aoi, asset=asset) as opened:
         segmenter = refersat.load(model, device=device, dtype=dtype)
         if verbose:
             say_what_runs(segmenter)
         try:
             found = opened.segment(
-                phrases,
+                plain,
                 out,
                 segmenter=segmenter,
                 options=options,
