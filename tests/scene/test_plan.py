@@ -67,6 +67,7 @@ def test_a_blender_moves_on() -> None:
     assert FULL == 65535
 
 
+@settings(deadline=None)
 @given(SIZES, SIZES)
 def test_lines_are_interpolated_like_a_picture_and_piece_by_piece(source: int, target: int) -> None:
     line = Line(source, target)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,7 +108,7 @@ class CoarseToFine:
             layers = []
             settled = self._look.extent.width * self._look.extent.height / len(self._look.phrases)
             for number, phrase in enumerate(self._look.phrases):
-                layers.append(self._layer(phrase, search, lambda name=f"near{number}": new_spool(name)))
+                layers.append(self._layer(phrase, search, partial(new_spool, f"near{number}")))
                 advance(0.0 if self._searched else settled)
             yield from _joined(layers, self._look, first_row, self._level)
 
