@@ -267,5 +267,6 @@ def test_nodata_adds_to_what_the_file_says_and_may_be_nan(write_raster: WriteRas
 def test_dark_pixels_inside_are_no_collar(write_scene: WriteScene) -> None:
     values = np.full((80, 90), 99, np.uint8)
     values[20:60, 20:60] = 0
+    values[70, 70] = 255
     with SceneReader(write_scene(values)) as reader:
         assert reader.collar is None
