@@ -65,7 +65,7 @@ def batch() -> GroundingBatch:
 def make_trainee() -> Callable[..., GroundingTrainee]:
     def make(kinds: int | None = 3, **weights: float) -> GroundingTrainee:
         torch.manual_seed(3)  # from others, queries may take longer to leave the place that each begins at
-        config = tiny_grounder_config(dropout=0.0)
+        config = tiny_grounder_config(dropout=0.0, vocab_size=300, max_text_length=64)
         return GroundingTrainee(GroundingModel(config), kinds, LossOptions(**weights), Weights())
 
     return make
