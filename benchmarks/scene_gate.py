@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--model", default="doubter", help="doubter, a model's name or its folder")
     parser.add_argument("--canvases", type=int, default=3, help="of each kind, at most (default: 3)")
     parser.add_argument("--tile", type=int, default=DEFAULT_TILE)
-    parser.add_argument("--least-scores", type=float, nargs="+", default=[1.0, 0.3, LEAST_SCORE, 0.0])
+    parser.add_argument("--least-scores", type=float, nargs="+", default=[1.0, LEAST_SCORE, 0.1, 0.0])
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     rng = np.random.default_rng(asked.seed)

@@ -18,8 +18,8 @@ from refersat.scene.blend import Blender, quantised
 from refersat.scene.objects import label_strip
 from refersat.segmenter import Probability
 
-LEAST_SCORE = 0.1
-"""Score of presence from which on an answer is doubtful; below, it is void."""
+LEAST_SCORE = 0.3
+"""Score of presence from which on an answer is doubtful; below, it is void. See benchmarks/scene_gate.py."""
 
 _COMMON_PIXELS = 16
 """That two tiles must both call foreground, for a region to go on: more than two objects that touch have."""
