@@ -1,6 +1,6 @@
 """The paper's experiment on PSLG-SAM's stage 2: box only, + point, + boundary step, both; and what the step does alone.
 
-python benchmarks/pslg_steps.py /work/data/val.json --stand-in grabcut --limit 100 --out out/pslg-steps
+python benchmarks/pslg_steps.py nwpu-vhr10/val.json --stand-in grabcut --limit 100 --out out/pslg-steps
 python benchmarks/pslg_steps.py triplets:probe --sam models/sam2 --grounder models/grounder --out out/probe
 
 DATA is an instances file (COCO; the images in `images` beside it), of which each object is a case with its true box;

@@ -88,7 +88,7 @@ def main() -> None:
             options = SceneOptions(strategy=strategy, tile=arguments.tile)
             with SceneReader(photo if model else labels, stretch="none") as reader:
                 masks = _masks(Look(reader, segmenter, [one.phrase for one in expressions], options))
-            rows += [_measure(canvas, one, strategy, mask) for one, mask in zip(expressions, masks, strict=True)]
+            rows += [measure(canvas, one, strategy, mask) for one, mask in zip(expressions, masks, strict=True)]
             print(f"{canvas.name}: {strategy} done, {len(expressions)} phrases", flush=True)
         _write(arguments.out / "results.json", vars(arguments), rows)
     print(table(rows))
@@ -123,7 +123,8 @@ def _masks(look: Look) -> NDArray[np.bool_]:
     return np.concatenate([band.probability > threshold * FULL for band in bands], axis=1)
 
 
-def _measure(canvas: Canvas, expression: Expression, strategy: str, mask: NDArray[np.bool_]) -> Row:
+def measure(canvas: Canvas, expression: Expression, strategy: str, mask: NDArray[np.bool_]) -> Row:
+    """The row of a mask (H, W) that answers a phrase about a canvas."""
     truth = canvas.truth(expression.targets)
     intersection, union = overlap(mask, truth)
     numbers = canvas.labels & 0xFFFF

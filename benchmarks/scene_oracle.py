@@ -14,6 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from refersat.box import Box
 from refersat.imagery import Image
 from refersat.text.parse import Reading, parse
 from refersat.text.resolve import resolve
@@ -32,6 +33,7 @@ class Seen:
     values: NDArray[np.float32]
     present: bool
     score: float
+    boxes: tuple[Box, ...] = ()
 
 
 class Oracle:

@@ -88,23 +88,24 @@ def _read_file(path: Path, bands: Sequence[int] | None) -> Image:
     with dataset:
         _require_size(dataset.height, dataset.width, str(path))
         try:
-            _require_whole(dataset, path)
+            require_whole(dataset, path)
             return _from_dataset(dataset, path, bands, placed=placed)
         except (RasterioError, OSError, SyntaxError) as error:
             raise UserError(f"{path} is damaged or cut short: its pixels cannot be read") from error
 
 
-def require_file(path: Path) -> None:
-    """Refuse what is no file with something in it.
+def require_file(path: Path, kind: str = "image") -> None:
+    """Refuse what is no file with something in it; `kind` is what it should be, in words.
 
     Raises:
         UserError: says which.
     """
     try:
         if path.is_dir():
-            raise UserError(f"{path} is a folder: give image files, for example {path / '*.tif'}")
+            hint = f": give image files, for example {path / '*.tif'}" if kind == "image" else f", not a {kind}"
+            raise UserError(f"{path} is a folder{hint}")
         if not path.is_file():
-            raise UserError(f"no such image: {path}")
+            raise UserError(f"no such {kind}: {path}")
         with path.open("rb") as stream:
             empty = not stream.read(1)
     except (OSError, ValueError) as error:
@@ -113,8 +114,12 @@ def require_file(path: Path) -> None:
         raise UserError(f"{path} is an empty file")
 
 
-def _require_whole(dataset: Any, path: Path) -> None:
-    """GDAL reads some formats that are cut short without a word; Pillow does not."""
+def require_whole(dataset: Any, path: Path) -> None:
+    """Refuse a file that GDAL reads without a word though it is cut short: Pillow does not.
+
+    Raises:
+        OSError, SyntaxError: it is cut short or damaged.
+    """
     if dataset.driver not in ("PNG", "TGA"):
         return
     with _open_with_pillow(path) as picture:

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from refersat.box import Box
 from refersat.device import LARGE_WEIGHTS, choose_device, choose_dtype
 from refersat.errors import UserError
 from refersat.imagery import Image, ImageSource, read_image
@@ -68,11 +69,13 @@ class Probability:
         values: float32 (H, W) in [0, 1]; 0 on pixels without data.
         present: whether the target is there by the model's own rule, whatever the pixels say.
         score: in [0, 1], that the target is there; the highest pixel's value for models that have no such score.
+        boxes: where a model of two stages found the target before it drew it, in pixels of the image; else none.
     """
 
     values: NDArray[np.float32]
     present: bool
     score: float
+    boxes: tuple[Box, ...] = ()
 
 
 class Segmenter:
@@ -175,7 +178,7 @@ class Segmenter:
             for answer, image in zip(self._ask(batch), images, strict=True):
                 _, values = self._to_pixels(answer, image, None)
                 score = float(values.max()) if answer.score is None else answer.score
-                yield Probability(values, answer.present, score)
+                yield Probability(values, answer.present, score, answer.boxes)
 
     def _batches(self, questions: Iterable[tuple[ImageSource, str]], batch_size: int | None) -> Iterator[_Batch]:
         if batch_size is not None and batch_size < 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pyogrio
 import pytest
 import rasterio
@@ -69,7 +70,10 @@ def test_the_options_reach_the_run(geotiff: Path, tmp_path: Path, fake_model: nn
         (["{scene}", "-t", "a", "--out", "{out}", "--stretch", "much"], "--stretch takes"),
         (["{scene}", "-t", "a", "--out", "{out}", "--bands", "red"], "--bands takes"),
         (["{scene}", "-t", "a", "--out", "{out}", "--tile", "3"], "--tile is"),
-        (["{scene}", "-t", "a", "--out", "{out}", "--aoi", "none.gpkg"], "none.gpkg"),
+        (["{scene}", "-t", "a", "--out", "{out}", "--aoi", "none.gpkg"], "no such file of polygons: none.gpkg"),
+        (["{scene}", "-t", "a", "--out", "{out}", "--nodata", "black"], "--nodata"),
+        (["{scene}", "-t", "a", "--out", "{out}", "--batch-size", "0"], "--batch-size"),
+        (["{scene}", "-t", " ", "--out", "{out}"], "the phrase is empty"),
         (["missing.tif", "-t", "a", "--out", "{out}"], "no such image: missing.tif"),
     ],
 )
@@ -79,3 +83,50 @@ def test_mistakes_cost_one_line_and_leave_nothing(
     out = tmp_path / "out"
     assert reason in complaint(capsys, *(word.format(scene=geotiff, out=out) for word in words))
     assert not out.exists()
+
+
+def test_mistakes_that_show_after_the_model_is_there(
+    geotiff: Path, tmp_path: Path, fake_model: nn.Module, capsys: Captured
+) -> None:
+    words = [geotiff, "-t", "the square", "--out"]
+    (tmp_path / "file").write_text("")
+    assert "is a file: give a folder" in complaint(capsys, *words, tmp_path / "file")
+    out = tmp_path / "out"
+    assert "would leave 0.0 x 0.0 pixels" in complaint(capsys, *words, out, "--gsd", "100000")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("name", ["half.png", "half.tif"])
+def test_half_a_file_is_refused(
+    bright_square: NDArray[np.uint8], geotiff: Path, tmp_path: Path, capsys: Captured, name: str
+) -> None:
+    whole = geotiff
+    if name == "half.png":
+        whole = tmp_path / "whole.png"
+        noise = np.random.default_rng(0).integers(0, 255, (80, 100, 3), dtype=np.uint8)
+        PIL.Image.fromarray(noise).save(whole)
+    content = whole.read_bytes()
+    (tmp_path / name).write_bytes(content[: len(content) // 2])
+    said = complaint(capsys, tmp_path / name, "-t", "a", "--out", tmp_path / "out")
+    assert "damaged or cut short" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_border_that_counts_is_told_of_and_left_out_on_demand(
+    geotiff: Path, tmp_path: Path, fake_model: nn.Module, capsys: Captured
+) -> None:
+    with rasterio.open(geotiff, "r+") as scene:
+        values = scene.read()
+        values[:, :10] = 0
+        scene.write(values)
+    words = ["scene", str(geotiff), "-t", "the square", "--out"]
+    assert main([*words, str(tmp_path / "one")]) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "12% of" in told
+    assert "add --nodata 0" in told
+    assert main([*words, str(tmp_path / "two"), "--nodata", "0"]) == 0
+    assert "--nodata" not in capsys.readouterr().err
+    with rasterio.open(tmp_path / "two" / "scene-1.tif") as mask:
+        assert mask.tags()["NODATA"] == "0"
+        assert not mask.read_masks(1)[:10].any()
+        assert mask.read_masks(1)[10:].all()

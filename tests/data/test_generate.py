@@ -143,6 +143,7 @@ def test_leaves_nothing_half_written(source: Path) -> None:
     result = run(source)
     assert isinstance(result.exception, UserError)
     assert "b.png: no such image" in str(result.exception)
+    assert result.output == ""  # no bar was begun, though the first image is there
     assert sorted(p.name for p in source.parent.iterdir()) == ["images", "instances.json"]
 
 
@@ -156,6 +157,7 @@ def test_mistakes_are_explained(source: Path) -> None:
         result = run(source, *options)
         assert isinstance(result.exception, UserError)
         assert message in str(result.exception)
+        assert result.output == ""
     for kind in ("rrsisd:x", "coco:", "x.json"):
         result = CliRunner().invoke(app, ["generate", kind, "--images", ".", "--out", "out"])
         assert isinstance(result.exception, UserError)

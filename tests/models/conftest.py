@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,15 @@ def released_shapes(name: str) -> dict[str, tuple[int, ...]]:
     """Parameter names and shapes of a release: keys_large, keys_small, sam2_hiera_large_keys or beit3_large_keys."""
     with gzip.open(FIXTURES / f"{name}.json.gz", "rt", encoding="utf-8") as stream:
         return {key: tuple(shape) for key, shape in json.load(stream).items()}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> Iterator[None]:
+    """So small a model waits for its threads more than it computes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

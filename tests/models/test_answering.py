@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,6 @@ from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model
 from refersat.text.tokenizer import PhraseTokenizer
 
 PHRASES = ("the a ship", "the b ship on the left", "ship", "the a ship on the right on the left")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """So small a model waits for its threads more than it computes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(params=[("bi", 0), ("bi", 4), ("none", 0)], ids=["hears from the first block", "later", "never"])

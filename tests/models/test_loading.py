@@ -6,7 +6,7 @@ import json
 import os
 import pickle
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,6 @@ from refersat.models.zoo import ModelCard
 
 Write = Callable[..., Path]
 KINDS = ["whole safetensors", "sharded safetensors", "whole bin", "sharded bin"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """So small a model waits for its threads more than it computes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def answer(model: RS2Sam2Model, dtype: torch.dtype = torch.float32) -> torch.Tensor:

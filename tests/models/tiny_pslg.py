@@ -11,35 +11,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from refersat.models.grounding.configuration import GroundingConfig
 from refersat.models.grounding.grounder import Grounded
 from refersat.models.grounding.model import GroundingModel
 from refersat.models.prompted.segmenter import Seen
 from refersat.models.pslg.folder import PslgDescription
+from tests.models.tiny_grounder import tiny_grounder_config
 from tests.models.tiny_sam import save_sam2, save_stirred
-
-GROUNDER = {
-    "image_size": 64,
-    "hidden_size": 32,
-    "image_widths": [16, 16, 24, 32],
-    "image_depths": [1, 1, 1, 1],
-    "text_width": 16,
-    "vocab_size": 80,
-    "max_text_length": 12,
-    "queries": 4,
-    "encoder_layers": 1,
-    "decoder_layers": 2,
-    "heads": 2,
-    "points": 2,
-    "feed_forward": 32,
-}
 
 
 def save_grounder(folder: Path, tokenizer: Path, **changes: Any) -> Path:
     """A compact language-query grounder that has learned nothing."""
     torch.manual_seed(0)
-    config = GroundingConfig(**{**GroundingConfig.built_in().to_dict(), **GROUNDER, **changes})
-    save_stirred(GroundingModel(config), folder)
+    save_stirred(GroundingModel(tiny_grounder_config(**changes)), folder)
     (folder / "sentencepiece.bpe.model").write_bytes(tokenizer.read_bytes())
     return folder
 

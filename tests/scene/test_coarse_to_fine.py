@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 import rasterio
 from numpy.typing import NDArray
-from scene_oracle import Oracle
+from scene_oracle import Oracle, Seen
 
+from refersat.imagery import Image
 from refersat.scene.blend import FULL
 from refersat.scene.options import SceneOptions
 from refersat.scene.reader import SceneReader
@@ -138,3 +140,17 @@ def test_phrases_about_no_place_are_searched_where_the_overview_shows_them(scene
 
 def test_without_the_other_thing_the_overview_answers(scene: Path) -> None:
     assert not answers(scene, ["the ship below the harbor"]).any()
+
+
+def test_the_box_of_a_grounder_says_where_to_look(scene: Path) -> None:
+    class Pointing(Oracle):
+        """Has too few pixels on an overview to draw anything, but finds the box."""
+
+        def probabilities(self, questions: Iterable[tuple[Image, str]], **words: Any) -> Iterator[Seen]:
+            for image, phrase in questions:
+                if image.width == WIDTH:
+                    yield Seen(np.zeros((HEIGHT, WIDTH), np.float32), True, 0.9, ((186.0, 116.0, 234.0, 140.0),))
+                else:
+                    yield from super().probabilities([(image, phrase)], **words)
+
+    np.testing.assert_array_equal(answers(scene, ["the bridge"], oracle=Pointing(CATEGORIES))[0], truth(6))

@@ -56,10 +56,10 @@ def picture(*boxes: tuple[int, int, int, int]) -> Picture:
     return Picture(values)
 
 
-def look(at: Picture, outline: shapely.Polygon) -> NDArray[np.bool_] | None:
+def look(at: Picture, outline: shapely.Polygon, *, boxes: bool = False) -> NDArray[np.bool_] | None:
     """What is found for a candidate, in the whole picture; None when nothing is."""
     seen: Any = Look(at, at, ["x"], SceneOptions(tile=SIDE))  # type: ignore[arg-type]
-    (found,) = focus(seen, "all barns", [outline], side=SIDE, threshold=0.5)
+    (found,) = focus(seen, "all barns", [outline], side=SIDE, threshold=0.5, boxes=boxes)
     if found is None:
         return None
     mask = np.zeros(at.values.shape, bool)
@@ -89,3 +89,12 @@ def test_what_is_not_there_any_more_is_not_found() -> None:
     scene = picture((90, 40, 110, 60))
     scene.present = False
     assert look(scene, WHOLE) is None
+
+
+def test_in_a_box_an_object_may_be_slim() -> None:
+    scene = picture((90, 48, 110, 53))
+    assert look(scene, WHOLE) is None
+    found = look(scene, WHOLE, boxes=True)
+    assert found is not None
+    assert found.sum() == 100
+    assert look(picture((90, 48, 91, 53)), WHOLE, boxes=True) is None

@@ -54,19 +54,20 @@ def test_equal_answers_blend_to_just_that_answer(height: int, width: int, tile: 
     blender = Blender(1, height, width, top=0)
     for y, down in zip(rows.starts, rows.weights, strict=True):
         for x, across in zip(columns.starts, columns.weights, strict=True):
-            blender.add(0, truth[y : y + rows.tile, x : x + columns.tile], (y, x), (down, across))
+            blender.add(0, quantised(truth[y : y + rows.tile, x : x + columns.tile]), (y, x), (down, across))
     np.testing.assert_array_equal(blender.rows(0, 0, height), quantised(truth))
 
 
 def test_a_blender_moves_on() -> None:
     blender = Blender(1, 4, 2, top=10)
     everything = np.full(4, WEIGHT_SUM, np.uint32), np.full(2, WEIGHT_SUM, np.uint32)
-    blender.add(0, np.arange(8, dtype=np.float32).reshape(4, 2) / 8, (10, 0), everything)
+    blender.add(0, quantised(np.arange(8, dtype=np.float32).reshape(4, 2) / 8), (10, 0), everything)
     blender.drop_before(12)
     np.testing.assert_array_equal(blender.rows(0, 12, 16), [[32768, 40959], [49151, 57343], [0, 0], [0, 0]])
     assert FULL == 65535
 
 
+@settings(deadline=None)
 @given(SIZES, SIZES)
 def test_lines_are_interpolated_like_a_picture_and_piece_by_piece(source: int, target: int) -> None:
     line = Line(source, target)

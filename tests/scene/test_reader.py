@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from rasterio.enums import ColorInterp, Resampling
 from refersat.errors import UserError
 from refersat.imagery import read_image
 from refersat.radiometry import parse_stretch
+from refersat.scene.collar import Collar
 from refersat.scene.reader import SceneReader
 from refersat.scene.window import Window
 from tests.scene.scenes import METRE, UTM, blobs
@@ -230,3 +232,41 @@ def test_a_stac_item_leads_to_its_asset(write_scene: WriteScene, tmp_path: Path,
     item.write_text(json.dumps({"type": "Feature", "assets": assets}))
     with pytest.raises(UserError, match="choose with --asset, from B04, B08"):
         SceneReader(item)
+
+
+def test_a_value_without_data_that_the_file_does_not_mark(write_scene: WriteScene) -> None:
+    values = np.repeat(np.maximum(blobs(80, 90), 1)[..., None], 3, axis=2)
+    values[:20, :30] = 0
+    values[50, 50] = 0, 0, 7  # black in two bands only
+    path = write_scene(values)
+    with SceneReader(path) as reader:
+        assert not reader.has_holes
+        assert reader.collar == Collar(0.0, 600 / 7200)
+        assert reader.read(whole(reader)).valid.all()
+    with SceneReader(path, nodata=0) as reader:
+        assert reader.has_holes
+        assert reader.collar is None
+        expected = values.any(axis=2)
+        np.testing.assert_array_equal(reader.read(whole(reader)).valid, expected)
+        np.testing.assert_array_equal(reader.read_valid(Window(10, 5, 40, 50)), expected[5:55, 10:50])
+
+
+def test_nodata_adds_to_what_the_file_says_and_may_be_nan(write_raster: WriteRaster) -> None:
+    values = np.linspace(1, 2, 1200, dtype=np.float32).reshape(1, 30, 40)
+    values[:, :5] = np.nan
+    values[:, 20:] = -9
+    with SceneReader(write_raster("a.tif", values, nodata=-9), nodata=math.nan) as reader:
+        valid = reader.read(whole(reader)).valid
+        low, high = reader.radiometry.ranges[0]
+    assert valid[5:20].all()
+    assert not valid[:5].any()
+    assert not valid[20:].any()
+    assert 1 < low < high < 2  # not of what holds no data
+
+
+def test_dark_pixels_inside_are_no_collar(write_scene: WriteScene) -> None:
+    values = np.full((80, 90), 99, np.uint8)
+    values[20:60, 20:60] = 0
+    values[70, 70] = 255
+    with SceneReader(write_scene(values)) as reader:
+        assert reader.collar is None

@@ -13,11 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import torch
+from numpy.typing import NDArray
+from scene_oracle import Oracle
 
 from refersat.errors import UserError
 from refersat.scene.options import SceneOptions
 from refersat.scene.scene import Scene
-from tests.scene.scenes import PixelModel, blobs
+from tests.scene.scenes import PixelModel, blobs, read
 
 Segment = Callable[..., Any]
 WriteScene = Callable[..., Path]
@@ -42,6 +45,23 @@ class Stopping(PixelModel):
             yield answer
 
 
+class Asked(Oracle):
+    """Stands for a model; raises after so many questions."""
+
+    folder = None
+    device = torch.device("cpu")
+    dtype = torch.float32
+
+    def __init__(self, most: int | None = None) -> None:
+        super().__init__(("ship",))
+        self._most = most
+
+    def mask(self, labels: NDArray[np.uint8], phrase: str) -> NDArray[np.bool_]:
+        if self._most is not None and self.asked > self._most:
+            raise KeyboardInterrupt
+        return super().mask(labels, phrase)
+
+
 def main() -> None:
     """What the killed process runs."""
     path, out, tiles = sys.argv[1:]
@@ -61,7 +81,7 @@ def test_a_killed_run_goes_on_and_ends_like_an_undisturbed_one(path: Path, segme
     root = Path(__file__).parents[2]
     code = "from tests.scene.test_resume import main; main()"
     done = subprocess.run(
-        [sys.executable, "-c", code, path, tmp_path / "killed", "9"],
+        [sys.executable, "-c", code, path, tmp_path / "killed", "17"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *sys.path])},
         check=False,
     )
@@ -122,6 +142,36 @@ def test_a_run_with_other_answers_is_refused(path: Path, segment: Segment, chang
     os.utime(path, (1, 1))
     with pytest.raises(UserError, match=r"cannot go on.*the scene"):
         segment(path, resume=True, tile=TILE)
+
+
+# The search asks about 5 rows of 5 tiles. Of a row that was stopped in nothing is there; the one above waits for it.
+@pytest.mark.parametrize(
+    ("asked", "saved"), [(5, 0), (22, 5), (27, 25), (1000, 25)], ids=["at once", "in the search", "after it", "last"]
+)
+def test_the_search_of_a_stopped_run_serves_again(
+    write_scene: WriteScene, segment: Segment, tmp_path: Path, asked: int, saved: int
+) -> None:
+    values = np.zeros((160, 160, 3), np.uint8)
+    for number in range(1, 10):
+        x, y = 10 + 50 * ((number - 1) % 3), 10 + 50 * ((number - 1) // 3)
+        values[y : y + 8 + number, x : x + 12] = 1, 0, number
+    path = write_scene(values)
+    words = {"strategy": "coarse-to-fine", "tile": 48, "probability": True}
+    phrases = ("the largest ship", "ships in the upper half", "the leftmost ship", "ships on the right")
+    undisturbed = Asked()
+    expected = segment(path, *phrases, out=tmp_path / "whole", using=undisturbed, **words)
+    assert any(read(one.mask).any() for one in expected)
+    out = tmp_path / "stopped"
+    stopped = min(asked, undisturbed.asked - 1)
+    with pytest.raises(KeyboardInterrupt):
+        segment(path, *phrases, out=out, using=Asked(stopped), **words)
+    again = Asked()
+    found = segment(path, *phrases, out=out, using=again, resume=True, **words)
+    for one, other in zip(found, expected, strict=True):
+        assert one.mask.read_bytes() == other.mask.read_bytes()
+        assert one.probability.read_bytes() == other.probability.read_bytes()
+    assert sorted(file.name for file in out.iterdir()) == sorted(file.name for file in (tmp_path / "whole").iterdir())
+    assert again.asked == undisturbed.asked - saved
 
 
 def test_resume_begins_where_there_is_nothing(path: Path, segment: Segment) -> None:

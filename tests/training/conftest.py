@@ -17,6 +17,8 @@ from PIL import Image
 from refersat.data.coco import read_coco
 from refersat.data.generate import GenerateOptions, generate_triplets
 from refersat.models.rs2sam2 import RS2Sam2Config
+from refersat.text.corpus import corpus
+from refersat.text.tokenizer import PhraseTokenizer, train_tokenizer
 from refersat.training.recipe import Recipe
 
 SIDE = 64
@@ -63,6 +65,14 @@ def _write(folder: Path, boxes: list[list[tuple[str, int, int, int, int]]], *, s
     file = folder / "instances.json"
     file.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
     return SimpleNamespace(annotations=file, images=folder / "images", validation=folder / "triplets")
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> PhraseTokenizer:
+    """Knows the words of generated phrases."""
+    return train_tokenizer(
+        corpus(np.random.default_rng(0), 400), tmp_path_factory.mktemp("tokenizer"), 299, max_length=32
+    )
 
 
 @pytest.fixture(scope="session")

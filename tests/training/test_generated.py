@@ -18,9 +18,8 @@ from refersat.data.coco import read_coco
 from refersat.errors import UserError
 from refersat.models.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from refersat.models.rs2sam2 import RS2Sam2Config
-from refersat.text.corpus import corpus
 from refersat.text.expressions import Expression, SceneObject, sample_expressions
-from refersat.text.tokenizer import PhraseTokenizer, train_tokenizer
+from refersat.text.tokenizer import PhraseTokenizer
 from refersat.training import generated
 from refersat.training.batch import Batch
 from refersat.training.generated import PhraseSampler, check_outlines
@@ -29,12 +28,6 @@ from refersat.training.schedule import Schedule
 from refersat.training.stream import Share, stream
 
 TURNS_ONLY = {"crop": 0, "colour": 0}
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> PhraseTokenizer:
-    folder = tmp_path_factory.mktemp("tokenizer")
-    return train_tokenizer(corpus(np.random.default_rng(0), 400), folder, 299, max_length=32)
 
 
 @pytest.fixture

@@ -16,8 +16,7 @@ from PIL import Image
 
 from refersat.errors import UserError
 from refersat.models.rs2sam2 import RS2Sam2Config
-from refersat.text.corpus import corpus
-from refersat.text.tokenizer import PhraseTokenizer, train_tokenizer
+from refersat.text.tokenizer import PhraseTokenizer
 from refersat.training.batch import View
 from refersat.training.recipe import Recipe, SampleData
 from refersat.training.sample_sets import SetSampler, TrainingSamples, read_training_samples
@@ -25,12 +24,6 @@ from refersat.training.schedule import Schedule
 
 MakeRecipe = Callable[..., Recipe]
 SIDE = 64
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> PhraseTokenizer:
-    folder = tmp_path_factory.mktemp("tokenizer")
-    return train_tokenizer(corpus(np.random.default_rng(0), 400), folder, 299, max_length=32)
 
 
 @pytest.fixture

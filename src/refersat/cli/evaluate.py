@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from refersat.cli.options import BatchSize, Device, Dtype, Model, Split, Threshold
 from refersat.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,21 +29,14 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FOLDER", help="Where metrics.json, per_sample.csv and report.html go."),
     ] = None,
-    model: Annotated[str, typer.Option(metavar="NAME|FOLDER", help="Model name or folder.")] = "built-in",
-    split: Annotated[
-        str, typer.Option(metavar="NAME", help="Split of the data set; 'all' takes every sample.")
-    ] = "all",
+    model: Model = "built-in",
+    split: Split = "all",
     protocol: Annotated[
         str | None,
         typer.Option(metavar="native|480|1024", help="Grid of the comparison; all three when left out."),
     ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(metavar="P", help="A pixel is foreground above this probability; the model's own by default."),
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Samples that the model answers at once; its own choice.")
-    ] = None,
+    threshold: Threshold = None,
+    batch_size: BatchSize = None,
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the first N samples of each.")] = None,
     workers: Annotated[
         int, typer.Option(metavar="N", min=1, help="Processes to work in, each with a model of its own.")
@@ -54,8 +48,8 @@ def evaluate(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start anew where --out holds another evaluation.")
     ] = False,
-    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where the model runs.")] = "auto",
-    dtype: Annotated[str, typer.Option(metavar="auto|float32|bfloat16", help="Precision of the model.")] = "auto",
+    device: Device = "auto",
+    dtype: Dtype = "auto",
     compare: Annotated[
         tuple[Path, Path] | None,
         typer.Option(metavar="A B", help="Measure nothing: put two finished evaluations side by side."),

@@ -12,13 +12,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from refersat.cli.options import (
+    Bands,
+    BatchSize,
+    Device,
+    Dtype,
+    Model,
+    Out,
+    Phrases,
+    Threshold,
+    Verbose,
+    band_numbers,
+    say_what_runs,
+)
 from refersat.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from refersat.result import Result
-    from refersat.segmenter import Segmenter
 
 EXPLAIN_ENDING = "explain.png"
 _KEPT_IMAGES = 8  # images that stay in memory between the check of all and their turn
@@ -33,53 +45,14 @@ def predict(
             show_default=False,
         ),
     ] = None,
-    phrases: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-t",
-            "--text",
-            metavar="PHRASE",
-            help="What to find, in English. Repeat it for more phrases.",
-            show_default=False,
-        ),
-    ] = None,
-    model: Annotated[
-        str, typer.Option(metavar="NAME|FOLDER", help="A name that `refersat models list` shows, or a model folder.")
-    ] = "built-in",
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the files go; it is made if missing.")] = Path(
-        "out"
-    ),
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            metavar="P",
-            help="A pixel is foreground above this probability, 0 to 1; the model's own rule by default.",
-            show_default=False,
-        ),
-    ] = None,
-    device: Annotated[
-        str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where the model runs; auto takes a GPU if there is one.")
-    ] = "auto",
-    dtype: Annotated[
-        str, typer.Option(metavar="auto|float32|bfloat16", help="Number format; auto takes bfloat16 where it is fast.")
-    ] = "auto",
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Questions that the model answers at once; on a CPU up to 8 about one image, else 4.",
-            show_default=False,
-        ),
-    ] = None,
-    bands: Annotated[
-        str | None,
-        typer.Option(
-            metavar="R,G,B",
-            help="Bands to read as red, green and blue, counted from 1, for example 4,3,2; or one band as grey.",
-            show_default=False,
-        ),
-    ] = None,
+    phrases: Phrases = None,
+    model: Model = "built-in",
+    out: Out = Path("out"),
+    threshold: Threshold = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    batch_size: BatchSize = None,
+    bands: Bands = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a JSON list of the answers to stdout, and nothing else.")
     ] = False,
@@ -91,9 +64,7 @@ def predict(
             show_default=False,
         ),
     ] = None,
-    verbose: Annotated[
-        bool, typer.Option("-v", "--verbose", help="Say which device and number format were taken.")
-    ] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Find what each PHRASE names in each IMAGE and write its mask, a picture of it, and polygons.
 
@@ -165,29 +136,6 @@ def _require_distinct_names(images: Sequence[Path], phrase_count: int, out: Path
             for name in (f"{path.stem}-{k}.{kind}" for k in range(1, phrase_count + 1)):
                 if os.path.realpath(folder / name) in inputs:
                     raise UserError(f"the answer for {path} would overwrite the image {name}: give another {option}")
-
-
-def band_numbers(bands: str | None) -> tuple[int, ...] | None:
-    """The numbers in a text like 4,3,2; None for None.
-
-    Raises:
-        UserError: it holds something else.
-    """
-    if bands is None:
-        return None
-    try:
-        return tuple(int(band) for band in bands.split(","))
-    except ValueError:
-        raise UserError(f"--bands takes numbers with commas between them, for example 4,3,2, not {bands!r}") from None
-
-
-def say_what_runs(segmenter: Segmenter) -> None:
-    """Model, device and number format, on stderr."""
-    dtype = str(segmenter.dtype).removeprefix("torch.")
-    millions = segmenter.parameters / 1e6
-    typer.echo(
-        f"model {segmenter.name} ({millions:.1f} M parameters), device {segmenter.device}, dtype {dtype}", err=True
-    )
 
 
 def _write_all(

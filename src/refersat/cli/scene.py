@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from refersat.cli.predict import band_numbers, say_what_runs
+from refersat.cli.options import (
+    Bands,
+    BatchSize,
+    Device,
+    Dtype,
+    Model,
+    Phrases,
+    Threshold,
+    Verbose,
+    band_numbers,
+    say_what_runs,
+)
 from refersat.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,22 +40,11 @@ def scene(
             show_default=False,
         ),
     ] = None,
-    phrases: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-t",
-            "--text",
-            metavar="PHRASE",
-            help="What to find, in English. Repeat it for more phrases: they share the reading, and some of the work.",
-            show_default=False,
-        ),
-    ] = None,
+    phrases: Phrases = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Where the files go; made if missing.", show_default=False)
     ] = None,
-    model: Annotated[
-        str, typer.Option(metavar="NAME|FOLDER", help="A name that `refersat models list` shows, or a model folder.")
-    ] = "built-in",
+    model: Model = "built-in",
     strategy: Annotated[
         str,
         typer.Option(
@@ -75,20 +75,22 @@ def scene(
             show_default=False,
         ),
     ] = None,
-    bands: Annotated[
-        str | None,
-        typer.Option(
-            metavar="R,G,B",
-            help="Bands to read as red, green and blue, counted from 1, for example 4,3,2; or one band as grey.",
-            show_default=False,
-        ),
-    ] = None,
+    bands: Bands = None,
     stretch: Annotated[
         str | None,
         typer.Option(
             metavar="percentile|none|LO,HI",
             help="What becomes black and white, once for all of the scene: its 2nd and 98th percentile, 0 and 255, or "
             "these values. By default 8-bit values stay and others are stretched by percentile.",
+            show_default=False,
+        ),
+    ] = None,
+    nodata: Annotated[
+        float | None,
+        typer.Option(
+            metavar="VALUE",
+            help="A pixel with this value in all bands that are read holds no data: for borders that the file does not "
+            "mark, mostly 0. By default what the file says.",
             show_default=False,
         ),
     ] = None,
@@ -103,14 +105,7 @@ def scene(
     asset: Annotated[
         str | None, typer.Option(metavar="NAME", help="Which asset of a STAC item.", show_default=False)
     ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            metavar="P",
-            help="A pixel is foreground above this probability, 0 to 1; the model's own rule by default.",
-            show_default=False,
-        ),
-    ] = None,
+    threshold: Threshold = None,
     min_area: Annotated[float, typer.Option(metavar="M2", help="Leave out objects below so many square metres.")] = 0.0,
     instances: Annotated[
         bool, typer.Option("--instances", help="Also write STEM-K.instances.tif: each pixel's object, from 1.")
@@ -124,23 +119,10 @@ def scene(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that was stopped; begin where there is none.")
     ] = False,
-    device: Annotated[
-        str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where the model runs; auto takes a GPU if there is one.")
-    ] = "auto",
-    dtype: Annotated[
-        str, typer.Option(metavar="auto|float32|bfloat16", help="Number format; auto takes bfloat16 where it is fast.")
-    ] = "auto",
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="Questions that the model answers at once; on a CPU up to 8 about one tile, else 4.",
-            show_default=False,
-        ),
-    ] = None,
-    verbose: Annotated[
-        bool, typer.Option("-v", "--verbose", help="Say which device and number format were taken.")
-    ] = False,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    batch_size: BatchSize = None,
+    verbose: Verbose = False,
 ) -> None:
     """Find what each PHRASE names in a georeferenced SCENE of any size; write rasters and polygons that overlay it.
 
@@ -160,6 +142,7 @@ def scene(
         raise UserError('no phrase given: add for example -t "all ships"')
     if out is None:
         raise UserError("no place for the answers given: add --out FOLDER")
+    from refersat.question import check_phrase
     from refersat.radiometry import parse_stretch
     from refersat.scene.options import DEFAULT_TILE, SceneOptions
 
@@ -175,19 +158,20 @@ def scene(
         probability=probability,
         format=vector_format,
     )
+    plain = [check_phrase(phrase) for phrase in phrases]
     ranges = None if stretch is None else parse_stretch(stretch)
     numbers = band_numbers(bands)
 
     import refersat
     from refersat.scene.scene import Scene
 
-    with Scene(source, bands=numbers, stretch=ranges, aoi=aoi, asset=asset) as opened:
+    with Scene(source, bands=numbers, stretch=ranges, nodata=nodata, aoi=aoi, asset=asset) as opened:
         segmenter = refersat.load(model, device=device, dtype=dtype)
         if verbose:
             say_what_runs(segmenter)
         try:
             found = opened.segment(
-                phrases,
+                plain,
                 out,
                 segmenter=segmenter,
                 options=options,

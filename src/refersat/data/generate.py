@@ -69,6 +69,7 @@ def generate_triplets(
     if unknown:
         raise UserError(f"no such category: {', '.join(unknown)}; there are {', '.join(source.categories)}")
     _check_target(out, overwrite)
+    _require_images(source, images)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
@@ -139,10 +140,6 @@ def _place_image(image: CocoImage, images: Path, partial: Path, out: Path, copy:
     try:
         with Image.open(source) as opened:
             size = opened.size
-    except FileNotFoundError:
-        raise UserError(
-            f"{source}: no such image; --images must name the folder that the file names start from"
-        ) from None
     except (UnidentifiedImageError, OSError):
         raise UserError(f"{source}: not an image that can be read") from None
     if size != (image.width, image.height):
@@ -153,6 +150,14 @@ def _place_image(image: CocoImage, images: Path, partial: Path, out: Path, copy:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
     return target.relative_to(partial).as_posix()
+
+
+def _require_images(source: CocoFile, images: Path) -> None:
+    """Before hours of work, not in their midst."""
+    for image in source.images:
+        path = images / image.file_name
+        if not path.is_file():
+            raise UserError(f"{path}: no such image; --images must name the folder that the file names start from")
 
 
 def _check_target(out: Path, overwrite: bool) -> None:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from refersat.box import Box
 from refersat.models.preprocess import preprocess
 from refersat.models.rs2sam2 import RS2Sam2Model, RS2Sam2Output
 
@@ -50,12 +51,14 @@ class Answer:
         present: whether the target is there by the model's own rule; a mask without a pixel overrules it.
         score: in [0, 1], that the target is there; None where only the mask's own confidence tells.
         steps: how the model came to it; None where it has nothing to tell.
+        boxes: where a model of two stages found the target before it drew it, in pixels of the image; else none.
     """
 
     logits: Tensor
     present: bool
     score: float | None
     steps: Steps | None = None
+    boxes: tuple[Box, ...] = ()
 
 
 class Answerer(Protocol):

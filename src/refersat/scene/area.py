@@ -29,7 +29,7 @@ def read_area(path: Path, reader: SceneReader) -> shapely.Polygon | shapely.Mult
     import pyogrio.raw
     from pyogrio.errors import DataSourceError
 
-    require_file(path)
+    require_file(path, "file of polygons")
     try:
         about, _, geometry, _ = pyogrio.raw.read(path, columns=[])
     except (DataSourceError, ValueError) as error:

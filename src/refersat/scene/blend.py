@@ -36,7 +36,7 @@ class Blender:
     def add(
         self,
         layer: int,
-        probability: NDArray[np.float32],
+        probability: NDArray[np.uint16],
         corner: tuple[int, int],
         weights: tuple[NDArray[np.uint32], NDArray[np.uint32]],
     ) -> None:
@@ -44,13 +44,13 @@ class Blender:
 
         Args:
             layer: the phrase.
-            probability: (h, w).
+            probability: (h, w), 0 to `FULL`.
             corner: row and column in the grid of its first pixel.
             weights: (h,) and (w,), of `Axis.weights`.
         """
         row, column = corner[0] - self.top, corner[1]
         height, width = probability.shape
-        share = quantised(probability).astype(np.uint32)
+        share = probability.astype(np.uint32)
         share *= weights[0][:, None]
         share *= weights[1][None, :]
         self._sums[layer, row : row + height, column : column + width] += share

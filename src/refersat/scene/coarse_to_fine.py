@@ -5,7 +5,8 @@ searched for in tiles, what is found becomes objects of the scene, and the words
 geometry. The objects that are meant are then seen once more, each in a window of its own.
 
 Where no rule understands a phrase, and for phrases without such words, the model itself says where to look: it answers
-on an overview of the whole scene, and what it marks there is segmented at native resolution.
+on an overview of the whole scene, and what it marks there, or the box that its grounder finds, is segmented at native
+resolution.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,16 +95,20 @@ class CoarseToFine:
         return scales(self._look)[0]
 
     def bands(self, first_row: int, advance: Advance) -> Iterator[Band]:
-        """See `Strategy.bands`; the search is done anew wherever the bands begin."""
+        """See `Strategy.bands`. The search serves again, as far as it got, where a look has a folder to keep it in."""
         with ExitStack() as spools:
-            search = _Search(spools.enter_context(Spool()), self._searched, self._look.extent, self._level)
+
+            def new_spool(name: str) -> Spool:
+                return spools.enter_context(Spool(self._look.extent, self._look.folder, name))
+
+            search = _Search(new_spool("search"), self._searched, self._look.extent, self._level)
             if self._searched:
-                look = replace(self._look, phrases=self._searched)
-                search.spool.fill(Tiles.tiled(look).bands(0, advance))
+                tiles = Tiles.tiled(replace(self._look, phrases=self._searched))
+                search.spool.fill(lambda row: tiles.bands(row, advance))
             layers = []
             settled = self._look.extent.width * self._look.extent.height / len(self._look.phrases)
-            for phrase in self._look.phrases:
-                layers.append(self._layer(phrase, search, lambda: spools.enter_context(Spool())))
+            for number, phrase in enumerate(self._look.phrases):
+                layers.append(self._layer(phrase, search, partial(new_spool, f"near{number}")))
                 advance(0.0 if self._searched else settled)
             yield from _joined(layers, self._look, first_row, self._level)
 
@@ -146,17 +152,20 @@ class CoarseToFine:
         if not afar.outlines:
             return _Layer(score=afar.score)
         if len(afar.outlines) <= _MOST_WINDOWS and all(fits(one, self._side) for one in afar.outlines):
-            windows = focus(self._look, phrase, afar.outlines, side=self._side, threshold=self._threshold)
+            windows = focus(
+                self._look, phrase, afar.outlines, side=self._side, threshold=self._threshold, boxes=afar.boxes
+            )
             both = zip(windows, afar.outlines, strict=True)
             return _Layer(windows=[window or afar.seen(outline) for window, outline in both], score=afar.score)
         spool = new_spool()
         gated = replace(self._look, phrases=[phrase], reader=Gate(self._look.reader, afar.outlines, afar.pixel))
-        spool.fill(Tiles.tiled(gated).bands(0, lambda _: None))
+        tiles = Tiles.tiled(gated)
+        spool.fill(lambda row: tiles.bands(row, lambda _: None))
         return _Layer(spool, score=max(afar.score, _score(spool, 0)))
 
 
 def _score(spool: Spool, number: int) -> float:
-    return 0.0 if spool.best is None else float(spool.best[number])
+    return float(spool.best[number])
 
 
 def _joined(layers: Sequence[_Layer], look: Look, first_row: int, level: int) -> Iterator[Band]:

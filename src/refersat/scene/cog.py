@@ -15,6 +15,8 @@ from refersat.output import replaced_file, write_file
 from refersat.rasters import unplaced_is_fine
 from refersat.scene.parts import BLOCK, Parts, Piece
 
+_CACHE = 64 * 2**20  # bytes for blocks: copying goes from top to bottom and needs none of them twice
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -105,5 +107,9 @@ def write_cog(path: Path, parts: Parts, layer: Layer, frame: Frame, tags: Mappin
     write_file(view, virtual_raster(parts, layer, frame, tags, holes=holes))
     options = {"compress": "deflate", "blocksize": BLOCK, "bigtiff": "if_safer", "overview_resampling": layer.overviews}
     # The driver keeps a mask in the file itself, where its values need no nodata value to be taken from them.
-    with replaced_file(path, within=parts.folder) as temporary, unplaced_is_fine():
+    with (
+        replaced_file(path, within=parts.folder) as temporary,
+        unplaced_is_fine(),
+        rasterio.Env(GDAL_CACHEMAX=_CACHE),
+    ):
         rasterio.shutil.copy(view, temporary, driver="COG", **options)

@@ -21,6 +21,7 @@ from refersat.scene.window import Window
 
 _ROOM = 0.8  # of a window, that a candidate may take; the rest shows what is around it
 _LEAST_COVERED = 0.5  # of the candidate's pixels, that what is found in its place must cover
+_LEAST_OF_BOX = 0.1  # likewise, of a candidate of which only the box is known: a bridge may cross it
 _MOST_GROWN = 4.0  # times the candidate's area
 _BORDER = 5  # pixels wide, in which probabilities fade around an object
 
@@ -40,7 +41,13 @@ def fits(outline: shapely.Polygon, side: float) -> bool:
 
 
 def focus(
-    look: Look, phrase: str, outlines: Sequence[shapely.Polygon], *, side: float, threshold: float
+    look: Look,
+    phrase: str,
+    outlines: Sequence[shapely.Polygon],
+    *,
+    side: float,
+    threshold: float,
+    boxes: bool = False,
 ) -> list[CloseUp | None]:
     """What a phrase names in windows around candidates: of each, the object in its place.
 
@@ -50,6 +57,7 @@ def focus(
         outlines: of the candidates, in pixels of the scene.
         side: of the windows, in pixels of the scene.
         threshold: probability above which a pixel belongs to an object.
+        boxes: whether the outlines are only boxes around the candidates.
 
     Returns:
         For each candidate what is there, or None where that is nothing, or clearly something else.
@@ -69,7 +77,8 @@ def focus(
     for answer, window, outline in zip(answers, windows, outlines, strict=True):
         size = (round(window.width), round(window.height))
         values = np.asarray(cv2.resize(answer.values, size, interpolation=cv2.INTER_LINEAR), np.float32)
-        own = _object_at(values, outline, window, threshold) if answer.present else None
+        least = _LEAST_OF_BOX if boxes else _LEAST_COVERED
+        own = _object_at(values, outline, window, threshold, least) if answer.present else None
         found.append(None if own is None else CloseUp(window, quantised(own)))
     return found
 
@@ -84,7 +93,7 @@ def _around(outline: shapely.Polygon, side: float, extent: Window) -> Window:
 
 
 def _object_at(
-    values: NDArray[np.float32], outline: shapely.Polygon, window: Window, threshold: float
+    values: NDArray[np.float32], outline: shapely.Polygon, window: Window, threshold: float, least: float
 ) -> NDArray[np.float32] | None:
     """The probabilities of what lies where the candidate does, without those of its neighbours."""
     here = shapely.affinity.translate(outline, -window.x, -window.y)
@@ -95,7 +104,7 @@ def _object_at(
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     # A region belongs to the candidate where a fair part of it, or of the candidate, lies in its place.
     own = np.isin(labels, np.flatnonzero(covered * 4 > np.minimum(sizes, place.sum())))
-    if (own & place).sum() < _LEAST_COVERED * place.sum() or own.sum() > _MOST_GROWN * place.sum():
+    if (own & place).sum() < least * place.sum() or own.sum() > _MOST_GROWN * place.sum():
         return None
     reach = cv2.dilate(own.astype(np.uint8), np.ones((_BORDER, _BORDER), np.uint8)).astype(bool)
     return np.where(own | (reach & (labels == 0)), values, np.float32(0))

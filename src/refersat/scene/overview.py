@@ -30,7 +30,9 @@ class Afar:
     """What a model sees on an overview.
 
     Attributes:
-        outlines: of what it marks, in pixels of the scene; the largest first.
+        outlines: of what it marks, in pixels of the scene, the largest first; of a model of two stages the boxes that
+            its first one found.
+        boxes: whether they are such boxes.
         score: that the target is there, 0 to 1.
         pixel: side of one of the overview's pixels, in pixels of the scene.
         probability: float32 (h, w), of the overview.
@@ -42,6 +44,7 @@ class Afar:
     pixel: float
     probability: NDArray[np.float32]
     extent: Window
+    boxes: bool = False
 
     def seen(self, outline: shapely.Polygon) -> CloseUp:
         """One of the regions as the overview shows it, in the pixels of the scene."""
@@ -63,11 +66,16 @@ def look_from_afar(look: Look, phrase: str, threshold: float) -> Afar:
         return Afar((), 0.0, pixel, np.zeros(size, np.float32), extent)
     image = Image(rgb=patch.pixels, valid=None if patch.valid.all() else patch.valid)
     (answer,) = look.segmenter.probabilities([(image, phrase)])
-    outlines = mask_polygons(answer.values > threshold) if answer.present else []
-    outlines = [one for one in outlines if one.area >= _LEAST_SHARE * outlines[0].area]
+    if not answer.present:
+        outlines = []
+    elif answer.boxes:  # a box is told from few pixels already, from which no mask can be drawn
+        outlines = [shapely.box(*box) for box in answer.boxes]
+    else:
+        outlines = mask_polygons(answer.values > threshold)
+        outlines = [one for one in outlines if one.area >= _LEAST_SHARE * outlines[0].area]
     across, down = extent.width / size[1], extent.height / size[0]
     placed = [shapely.affinity.affine_transform(one, (across, 0, 0, down, extent.x, extent.y)) for one in outlines]
-    return Afar(placed, answer.score, pixel, answer.values, extent)
+    return Afar(placed, answer.score, pixel, answer.values, extent, boxes=bool(answer.boxes))
 
 
 def _cut(values: NDArray[np.float32], extent: Window, window: Window) -> NDArray[np.float32]:

@@ -28,6 +28,7 @@ BLOCK = 512
 
 _JOURNAL = "journal.json"
 _SCORES = "SCORES"
+_ROWS = "rows"  # what finished bands are called
 
 
 @dataclass(frozen=True)
@@ -112,11 +113,9 @@ class Parts:
         layers = [valid * np.uint8(255)]
         for mask, probability in answers:
             layers += [mask * np.uint8(255), probability]
-        self.write_piece("rows", row, layers, {_SCORES: json.dumps([round(score, 6) for score in scores])})
+        self.write_piece(_ROWS, row, layers, scores=scores)
 
-    def write_piece(
-        self, kind: str, row: int, layers: Sequence[NDArray[Any]], tags: Mapping[str, str] | None = None
-    ) -> None:
+    def write_piece(self, kind: str, row: int, layers: Sequence[NDArray[Any]], *, scores: Sequence[float] = ()) -> None:
         """Write full rows (h, w) of the extent, from `row` of the scene on, as one file with a band for each layer.
 
         Raises:
@@ -133,9 +132,9 @@ class Parts:
         ):
             for number, layer in enumerate(layers, start=1):
                 target.write(layer, number)
-            target.update_tags(**(tags or {}))
+            target.update_tags(**{_SCORES: json.dumps([round(score, 6) for score in scores])})
 
-    def pieces(self, kind: str = "rows") -> list[Piece]:
+    def pieces(self, kind: str = _ROWS) -> list[Piece]:
         """What there is, from the top of the extent on without a gap."""
         found: list[Piece] = []
         expected = int(self.extent.y)
@@ -150,7 +149,11 @@ class Parts:
     @property
     def finished_rows(self) -> int:
         """Rows of the extent that are done."""
-        pieces = self.pieces()
+        return self.rows_of(_ROWS)
+
+    def rows_of(self, kind: str) -> int:
+        """Rows of the extent that pieces of a kind have."""
+        pieces = self.pieces(kind)
         return pieces[-1].stop - int(self.extent.y) if pieces else 0
 
     def read(self, bands: Sequence[int], rows: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
@@ -162,10 +165,16 @@ class Parts:
                     window = rasterio.windows.Window(0, first, part.width, high)
                     yield piece.first + first, part.read(list(bands), window=window)
 
-    def scores(self) -> list[float]:
-        """Of each phrase the best score of all bands."""
+    def read_piece(self, piece: Piece, band: int) -> NDArray[Any]:
+        """One band (h, w) of a piece."""
+        with _opened(piece.path) as part:
+            values: NDArray[Any] = part.read(band)
+        return values
+
+    def scores(self, kind: str = _ROWS) -> list[float]:
+        """Of each layer that was scored the best score of all pieces."""
         tables = []
-        for piece in self.pieces():
+        for piece in self.pieces(kind):
             with _opened(piece.path) as part:
                 tables.append(json.loads(part.tags()[_SCORES]))
         return [max(column) for column in zip(*tables, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,8 +21,10 @@ from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 
 from refersat.errors import UserError
+from refersat.imagery import require_whole
 from refersat.radiometry import SAMPLED_PIXELS, Radiometry, Stretch
 from refersat.rasters import alpha_band, chosen_bands, is_mask, may_have_holes, open_raster, radiometry_of
+from refersat.scene.collar import find_collar
 from refersat.scene.source import find_source
 from refersat.scene.window import Window
 from refersat.vector import Ground
@@ -53,6 +56,7 @@ class SceneReader:
         scene: see `refersat.scene.source.find_source`.
         bands: one or three band numbers from 1; those that the file calls red, green and blue when None.
         stretch: from values to 8 bits; the same everywhere in the scene.
+        nodata: a pixel with this value in all of the bands holds no data, whatever the file says.
         asset: which asset of a STAC item.
 
     Attributes:
@@ -62,6 +66,7 @@ class SceneReader:
         placed: whether it has a place: a transform of its own.
         gsd: metres per pixel along a row and down a column, at the centre; None where nobody can know.
         area: where to look, in pixels; None for everywhere. Set it with `limit_to`.
+        collar: what seems to be a border without data that the file does not mark; None without one.
 
     Raises:
         UserError: there is no such scene, it cannot be read, or it has only ground control points or RPCs.
@@ -73,8 +78,10 @@ class SceneReader:
         *,
         bands: Sequence[int] | None = None,
         stretch: Stretch = None,
+        nodata: float | None = None,
         asset: str | None = None,
     ) -> None:
+        self.nodata = nodata
         self.source = find_source(scene, asset=asset)
         self.name = self.source.address
         self._lock = Lock()
@@ -99,10 +106,17 @@ class SceneReader:
 
     def _open(self) -> tuple[Any, bool]:
         try:
-            return open_raster(self.name)
+            dataset, placed = open_raster(self.name)
         except RasterioError as error:
             reason = " ".join(str(error).split()) if self.source.remote else "rasterio cannot read it as a raster"
             raise UserError(f"cannot open {self.name}: {reason}") from error
+        if not self.source.remote:
+            try:
+                require_whole(dataset, Path(self.name))
+            except (OSError, SyntaxError) as error:
+                dataset.close()
+                raise UserError(f"{self.name} is damaged or cut short: its pixels cannot be read") from error
+        return dataset, placed
 
     def _require_place(self) -> None:
         if self.placed:
@@ -121,7 +135,11 @@ class SceneReader:
     @property
     def has_holes(self) -> bool:
         """Whether some pixels may not count: no data there, or outside of the area of interest."""
-        return self._holes or self.area is not None
+        return self._may_lack_data or self.area is not None
+
+    @property
+    def _may_lack_data(self) -> bool:
+        return self._holes or self.nodata is not None
 
     @property
     def extent(self) -> Window:
@@ -206,6 +224,14 @@ class SceneReader:
         return Resampling.average if scale * _AVERAGE_FROM <= 1.0 else Resampling.bilinear
 
     def _has_data(self, window: Window, shape: tuple[int, int]) -> NDArray[np.bool_]:
+        data = self._is_told_to_have_data(window, shape)
+        if self.nodata is not None:
+            values = self._values(self.bands, window, shape, Resampling.nearest)
+            data &= ~(np.isnan(values) if math.isnan(self.nodata) else values == self.nodata).all(axis=0)
+        return data
+
+    def _is_told_to_have_data(self, window: Window, shape: tuple[int, int]) -> NDArray[np.bool_]:
+        """As the file says."""
         if not self._holes:
             return np.ones(shape, np.bool_)
         if self._alpha is not None:
@@ -226,17 +252,29 @@ class SceneReader:
     def _find_radiometry(self, stretch: Stretch) -> Radiometry:
         """The scene's, from a sample of it; sets what stands for its mask, too."""
         try:
-            windows = self._sample_windows()
             alpha = alpha_band(self._dataset, self.bands)
+            # What is far away is not fetched to learn nothing: 8-bit values stay as they are.
+            kept = self._dataset.dtypes[self.bands[0] - 1] == "uint8" and stretch != "percentile" and alpha is None
+            windows = [(Window(0, 0, 1, 1), (1, 1))] if kept and self.source.remote else self._sample_windows()
             if alpha is not None:
                 self._holes = is_mask(self._sample((alpha,), windows))
                 self._alpha = alpha if self._holes else None
             sample = self._sample(self.bands, windows)
-            masks = [self._has_data(window, shape).ravel() for window, shape in windows] if self._holes else None
+            holes = self._may_lack_data
+            masks = [self._has_data(window, shape).ravel() for window, shape in windows] if holes else None
         except RasterioError as error:
             raise UserError(f"{self.name} is damaged or cut short: its pixels cannot be read") from error
         valid = None if masks is None else np.concatenate(masks)[None]
+        self.collar = None if holes else find_collar(sample, self._corners())
         return radiometry_of(self._dataset, self.bands, sample, valid, stretch)
+
+    def _corners(self) -> NDArray[Any]:
+        """The values (C, 4) of the scene's corners."""
+        right, bottom = self.width - 1, self.height - 1
+        places = [Window(x, y, 1, 1) for y in (0, bottom) for x in (0, right)]
+        return np.concatenate(
+            [self._values(self.bands, place, (1, 1), Resampling.nearest)[:, :, 0] for place in places], axis=1
+        )
 
     def _sample(self, bands: Sequence[int], windows: Sequence[tuple[Window, tuple[int, int]]]) -> NDArray[Any]:
         """Values (C, 1, N)."""

@@ -17,6 +17,7 @@ from refersat.output import output_folder, write_file
 from refersat.question import check_phrase
 from refersat.radiometry import STRETCH_PERCENTILES, Stretch
 from refersat.scene.blend import FULL
+from refersat.scene.choice import Choice
 from refersat.scene.cog import Frame, Layer, virtual_raster
 from refersat.scene.options import SceneOptions
 from refersat.scene.outputs import Found, Paths, Run, write_outputs
@@ -53,6 +54,7 @@ class Scene:
         bands: one or three band numbers from 1 to take as red, green and blue; the file's own choice when None.
         stretch: "percentile", "none" or (low, high): what becomes 0..255, the same everywhere in the scene; when None,
             8-bit values stay as they are and others are stretched by percentile.
+        nodata: a pixel that has this value in all of the bands does not count, as if the file said so.
         aoi: a file of polygons to stay inside of.
         asset: which asset of a STAC item.
 
@@ -66,10 +68,11 @@ class Scene:
         *,
         bands: Sequence[int] | None = None,
         stretch: Stretch = None,
+        nodata: float | None = None,
         aoi: str | Path | None = None,
         asset: str | None = None,
     ) -> None:
-        self.reader = SceneReader(scene, bands=bands, stretch=stretch, asset=asset)
+        self.reader = SceneReader(scene, bands=bands, stretch=stretch, nodata=nodata, asset=asset)
         self._stretch = stretch
         if aoi is not None:
             from refersat.scene.area import read_area
@@ -123,26 +126,23 @@ class Scene:
             )
         paths = Paths(Path(out), reader.source.stem, options)
         _require_other_files(paths, len(plain), reader)
-        choice, strategy = make_strategy(Look(reader, segmenter, plain, options))
-        if options.strategy == "auto":
-            say(f"auto takes {choice.name}: {choice.reason}")
-        if choice.warning:
-            say(f"warning: {choice.warning}")
+        choice, strategy = make_strategy(Look(reader, segmenter, plain, options, paths.parts))
         weights, descriptions = _weights(segmenter)
         run = self._describe(choice.name, strategy, segmenter, weights, options)
-        if not reader.placed or reader.ground.area_unit != "m2":
-            say(_about_place(reader))
         with output_folder(paths.folder):
             parts = Parts(paths.parts, reader.extent)
             parts.begin(self._fingerprint(plain, run, segmenter, descriptions, options), resume=resume)
+            for line in self._remarks(choice, options):
+                say(line)
             done = parts.finished_rows
             if done:
                 say(f"going on at row {int(reader.extent.y) + done:,} of {reader.height:,}")
-            with watch("Looking", strategy.steps) as advance:
-                limit = int((segmenter.threshold if options.threshold is None else options.threshold) * FULL)
-                for band in strategy.bands(done, advance):
-                    self._keep(parts, band, limit)
-                    _show(paths, parts, plain, run)
+            if done < reader.extent.height:
+                with watch("Looking", strategy.steps) as advance:
+                    limit = int((segmenter.threshold if options.threshold is None else options.threshold) * FULL)
+                    for band in strategy.bands(done, advance):
+                        self._keep(parts, band, limit)
+                        _show(paths, parts, plain, run)
             with watch("Outlining", len(plain)) as advance:
                 found = []
                 for one in write_outputs(paths, parts, plain, run):
@@ -152,6 +152,22 @@ class Scene:
                 paths.partial(number).unlink(missing_ok=True)
             parts.remove()
         return found
+
+    def _remarks(self, choice: Choice, options: SceneOptions) -> Iterator[str]:
+        """What the user should know before it begins."""
+        reader = self.reader
+        if options.strategy == "auto":
+            yield f"auto takes {choice.name}: {choice.reason}"
+        if choice.warning:
+            yield f"warning: {choice.warning}"
+        if reader.collar is not None:
+            value = f"{reader.collar.value:g}"
+            yield (
+                f"warning: {reader.collar.share:.0%} of {reader.name}, up to a corner, is {value} in every band and "
+                f"counts as picture; if it is a border without data, add --nodata {value}"
+            )
+        if not reader.placed or reader.ground.area_unit != "m2":
+            yield _about_place(reader)
 
     def _keep(self, parts: Parts, band: Band, limit: int) -> None:
         """Write a band of answers; a pixel is foreground above `limit`."""
@@ -173,6 +189,7 @@ class Scene:
             "GSD": gsd,
             "STRETCH": self._stretch_text(),
             "BANDS": ",".join(map(str, reader.bands)),
+            **({} if reader.nodata is None else {"NODATA": f"{reader.nodata:g}"}),
             "STRATEGY": name,
             "TILE": str(options.tile),
             "OVERLAP": f"{options.overlap:g}",
@@ -215,6 +232,7 @@ class Scene:
             "the device": [segmenter.device.type, str(segmenter.dtype)],
             "the area of interest": None if reader.area is None else reader.area.wkt,
             "the radiometry": [run.tags["BANDS"], run.tags["STRETCH"]],
+            "--nodata": reader.nodata,
             "the strategy": run.tags["STRATEGY"],
             **{f"--{name.replace('_', '-')}": value for name, value in options.deciding().items()},
         }

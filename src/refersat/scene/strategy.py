@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -88,12 +89,15 @@ class Look:
         segmenter: the model.
         phrases: what to find.
         options: the user's.
+        folder: of the run; what a strategy has found and needs again when the run goes on is kept there. None keeps
+            nothing.
     """
 
     reader: Reads
     segmenter: Segmenter
     phrases: Sequence[str]
     options: SceneOptions
+    folder: Path | None = None
 
     @property
     def extent(self) -> Window:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from refersat.training.recipe import LossOptions
 
 
-class AnyTrainee(nn.Module):
+class AnyTrainee(nn.Module, ABC):
     """A model with its training-only heads, as one module so that all gradients are shared between processes.
 
     Attributes:
@@ -22,6 +23,7 @@ class AnyTrainee(nn.Module):
     model: Any
     weights: LossOptions
 
+    @abstractmethod
     def forward(self, batch: Any, totals: Any = None) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
         """The losses of a batch, or of a part of the batch that `totals` are of.
 
@@ -30,4 +32,3 @@ class AnyTrainee(nn.Module):
             the terms that it has of its own (B,), detached. Added up over all parts, loss and terms are those of the
             whole batch.
         """
-        raise NotImplementedError

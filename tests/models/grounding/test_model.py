@@ -14,6 +14,7 @@ from torch import Tensor
 
 from refersat.models.grounding.levels import Levels
 from refersat.models.grounding.model import GroundingConfig, GroundingModel, GroundingOutput
+from tests.models.tiny_grounder import tiny_grounder_config
 
 IDS = torch.tensor([[0, 11, 12, 13, 2, 3], [0, 21, 2, 3, 3, 3], [0, 31, 32, 33, 34, 2]])
 MASK = torch.tensor([[1, 1, 1, 1, 1, 0], [1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 1]]).bool()
@@ -165,9 +166,7 @@ def test_bfloat16_answers_much_alike(make_grounder: Callable[..., GroundingModel
         ({"text_width": 17}, "text_width must be even"),
     ],
 )
-def test_impossible_sizes_are_told(
-    tiny_grounder_config: Callable[..., GroundingConfig], changes: dict[str, object], message: str
-) -> None:
+def test_impossible_sizes_are_told(changes: dict[str, object], message: str) -> None:
     with pytest.raises(Exception, match=message):
         tiny_grounder_config(**changes)
 

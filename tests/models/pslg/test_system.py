@@ -7,6 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from refersat.imagery import read_image
 from refersat.models.loading import LoadedAnswerer
 from refersat.models.pslg.boundary import BoundaryOptions
 from refersat.models.pslg.options import PslgOptions
@@ -50,6 +51,12 @@ def test_phrases_find_their_own(tanks: NDArray[np.uint8]) -> None:
     assert not results[2].mask.any()
     assert len(grounder.asked) == len(sam.images) == len(sam.prompts) == 1  # once for all three phrases
     assert ask.parameters == 7 + 9
+
+
+def test_the_box_is_told(tanks: NDArray[np.uint8]) -> None:
+    ask, _, _ = system()
+    (answer,) = ask.probabilities([(read_image(tanks), "the tank on the left")])
+    assert answer.boxes == (pytest.approx((18.0, 28.8, 82.0, 91.2), abs=1e-3),)
 
 
 def test_sam_is_given_the_point(tanks: NDArray[np.uint8]) -> None:

@@ -1,4 +1,4 @@
-"""A tiny grounder, and recipes of a few quick steps for it."""
+"""Recipes of a few quick steps for a tiny grounder."""
 
 from __future__ import annotations
 
@@ -8,35 +8,10 @@ from typing import Any
 
 import pytest
 
-from refersat.models.grounding.configuration import GroundingConfig
 from refersat.training.recipe import Recipe
+from tests.models.tiny_grounder import TINY_GROUNDER
 
-TINY_GROUNDER = {
-    "image_size": 64,
-    "hidden_size": 32,
-    "image_widths": [16, 16, 24, 32],
-    "image_depths": [1, 1, 1, 1],
-    "text_width": 16,
-    "vocab_size": 300,
-    "queries": 4,
-    "encoder_layers": 1,
-    "decoder_layers": 2,
-    "heads": 2,
-    "points": 2,
-    "feed_forward": 32,
-}
-
-
-@pytest.fixture(scope="session")
-def tiny_grounder() -> dict[str, Any]:
-    """The changes that make the built-in grounder's configuration tiny."""
-    return TINY_GROUNDER
-
-
-@pytest.fixture(scope="session")
-def tiny_grounder_config() -> Callable[..., GroundingConfig]:
-    """Makes the configuration of the tiny grounder, with these changes."""
-    return lambda **changes: GroundingConfig(**{**GroundingConfig.built_in().to_dict(), **TINY_GROUNDER, **changes})
+WORDS = {"vocab_size": 300, "max_text_length": 32}  # enough for generated phrases
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +22,7 @@ def make_grounder_recipe(data_set: SimpleNamespace) -> Callable[..., Recipe]:
         defaults: dict[str, Any] = {
             "name": "tiny-grounder",
             "base": "built-in-grounder",
-            "model": {**TINY_GROUNDER, **(model or {})},
+            "model": {**TINY_GROUNDER, **WORDS, **(model or {})},
             "tokenizer_sentences": 400,
             "data": {
                 "annotations": data_set.annotations,

@@ -13,12 +13,13 @@ from torch import Tensor
 
 from refersat.models.grounding.boxes import overlaps, to_corners
 from refersat.models.grounding.losses import Weights
-from refersat.models.grounding.model import GroundingConfig, GroundingModel
+from refersat.models.grounding.model import GroundingModel
 from refersat.training.batch import View
 from refersat.training.grounding.batch import GroundingBatch, collate
 from refersat.training.grounding.objective import GroundingTrainee
 from refersat.training.objective import Totals
 from refersat.training.recipe import LossOptions
+from tests.models.tiny_grounder import tiny_grounder_config
 
 RED, BLUE = (230, 30, 30), (30, 30, 230)
 WORDS = {"red": [0, 10, 2], "blue": [0, 20, 2], "green": [0, 30, 2]}
@@ -56,15 +57,15 @@ def views() -> list[View]:
 
 
 @pytest.fixture
-def batch(tiny_grounder_config: Callable[..., GroundingConfig]) -> GroundingBatch:
+def batch() -> GroundingBatch:
     return collate(views(), tokenizer, tiny_grounder_config())
 
 
 @pytest.fixture
-def make_trainee(tiny_grounder_config: Callable[..., GroundingConfig]) -> Callable[..., GroundingTrainee]:
+def make_trainee() -> Callable[..., GroundingTrainee]:
     def make(kinds: int | None = 3, **weights: float) -> GroundingTrainee:
         torch.manual_seed(3)  # from others, queries may take longer to leave the place that each begins at
-        config = tiny_grounder_config(dropout=0.0)
+        config = tiny_grounder_config(dropout=0.0, vocab_size=300, max_text_length=64)
         return GroundingTrainee(GroundingModel(config), kinds, LossOptions(**weights), Weights())
 
     return make
@@ -98,7 +99,7 @@ def test_two_images_are_learned(make_trainee: Callable[..., GroundingTrainee], b
 STEPS = 70
 
 
-def test_views_become_a_batch(batch: GroundingBatch, tiny_grounder_config: Callable[..., GroundingConfig]) -> None:
+def test_views_become_a_batch(batch: GroundingBatch) -> None:
     assert batch.pixel_values.shape == (2, 3, SIDE, SIDE)
     assert batch.present.tolist() == [1, 1, 0] * 2
     torch.testing.assert_close(batch.boxes[0], torch.tensor([20 / 64, 16 / 64, 24 / 64, 16 / 64]))
@@ -111,7 +112,7 @@ def test_views_become_a_batch(batch: GroundingBatch, tiny_grounder_config: Calla
 
 
 def test_what_fills_the_letterbox_up_does_not_blow_gradients_up(
-    make_trainee: Callable[..., GroundingTrainee], tiny_grounder_config: Callable[..., GroundingConfig]
+    make_trainee: Callable[..., GroundingTrainee],
 ) -> None:
     trainee = make_trainee()
     flat = collate([view((8, 8, 32, 24), (40, 8, 56, 28), height=32)], tokenizer, tiny_grounder_config())

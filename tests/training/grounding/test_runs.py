@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -119,10 +118,9 @@ def test_relatives_are_not_measured(make_grounder_recipe: MakeRecipe, tmp_path: 
         train(make_grounder_recipe(data=data, stages=stages), tmp_path / "run")
 
 
-def test_every_parameter_has_a_part_that_the_recipe_knows(
-    make_grounder_recipe: MakeRecipe, tiny_grounder_config: Callable[..., Any]
-) -> None:
+def test_every_parameter_has_a_part_that_the_recipe_knows(make_grounder_recipe: MakeRecipe) -> None:
     from refersat.models.grounding.model import GroundingModel
+    from tests.models.tiny_grounder import PAPERS, tiny_grounder_config
 
     parts = make_grounder_recipe().parts
     for changes in ({}, PAPERS):
@@ -130,13 +128,3 @@ def test_every_parameter_has_a_part_that_the_recipe_knows(
         found = {part_of(name) for name, _ in model.named_parameters()}
         assert found == {"image_stem", "image_network", "text_network", "grounder"}
         assert all(options_of(name, parts).train for name, _ in model.named_parameters())
-
-
-PAPERS = {
-    "image_network": "resnet",
-    "image_widths": [32, 32, 48, 64],
-    "text_network": "roberta",
-    "text_layers": 1,
-    "text_heads": 2,
-    "text_feed_forward": 32,
-}

@@ -67,13 +67,13 @@ def generate(
         copy_images=copy_images,
     )
     outlines = read_coco(Path(path))
-    with progress("describing", len(outlines.images)) as advance:
 
-        def told(found: Iterable[CocoImage]) -> Iterator[CocoImage]:
+    def told(found: Iterable[CocoImage]) -> Iterator[CocoImage]:
+        with progress("describing", len(outlines.images)) as advance:
             for image in found:
                 yield image
                 advance()
 
-        counts = generate_triplets(outlines, images, out, options=options, overwrite=overwrite, progress=told)
+    counts = generate_triplets(outlines, images, out, options=options, overwrite=overwrite, progress=told)
     kinds = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
     Console(stderr=True).print(f"{sum(counts.values())} phrases in {out}: {kinds}", highlight=False, soft_wrap=True)

@@ -7,15 +7,14 @@ from typing import Annotated
 
 import typer
 
+from refersat.cli.options import Split
 from refersat.errors import UserError
 
 
 def preview(
     source: Annotated[str, typer.Argument(metavar="KIND:PATH", help="The data set, for example triplets:FOLDER.")],
     out: Annotated[Path, typer.Option(metavar="FILE.png", help="The picture to write.")],
-    split: Annotated[
-        str, typer.Option(metavar="NAME", help="Split of the data set; 'all' takes every sample.")
-    ] = "all",
+    split: Split = "all",
     count: Annotated[int, typer.Option(metavar="N", help="Samples to show.")] = 24,
     seed: Annotated[int, typer.Option(help="Source of chance: the same seed shows the same samples.")] = 0,
 ) -> None:

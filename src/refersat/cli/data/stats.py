@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from refersat.cli.options import Split, Workers
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -20,16 +22,12 @@ _BAR_WIDTH = 32
 
 def stats(
     source: Annotated[str, typer.Argument(metavar="KIND:PATH", help="The data set, for example triplets:FOLDER.")],
-    split: Annotated[
-        str, typer.Option(metavar="NAME", help="Split of the data set; 'all' takes every sample.")
-    ] = "all",
+    split: Split = "all",
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Where stats.html, stats.json and the charts go.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
-    workers: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Processes; by default by the number of images.")
-    ] = None,
+    workers: Workers = None,
 ) -> None:
     """Count what is in a data set: sizes, categories, phrases, and where the targets are."""
     from contextlib import nullcontext

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from refersat.cli.options import Workers
 from refersat.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,9 +24,7 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON with every fault, and nothing else.")] = False,
     show: Annotated[int, typer.Option(metavar="N", min=0, help="Faults of each kind to list.")] = 10,
     strict: Annotated[bool, typer.Option("--strict", help="Remarks, too, make the exit code 2.")] = False,
-    workers: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Processes; by default by the number of images.")
-    ] = None,
+    workers: Workers = None,
 ) -> None:
     """Look at every image and mask of a data set: counts, faults, and leaks between its splits.
 

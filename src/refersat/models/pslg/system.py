@@ -80,7 +80,6 @@ class PslgSam:
         answers = []
         for fine, score in zip(self._fine.segment(image, grounded.boxes), grounded.scores.tolist(), strict=True):
             steps = PslgSteps(score, self.presence_threshold, fine, grounding)
-            answers.append(
-                Answer(fine.logits[None], present=score >= self.presence_threshold, score=score, steps=steps)
-            )
+            present = score >= self.presence_threshold
+            answers.append(Answer(fine.logits[None], present=present, score=score, steps=steps, boxes=(fine.box,)))
         return answers
