@@ -125,10 +125,9 @@ def _list_local(address: str) -> list[str]:
     import glob
 
     if is_pattern(address):
-        found = [path for path in glob.glob(address, recursive=True) if Path(path).is_file()]
-    else:
-        found = [str(path) for path in Path(address).rglob("*") if _looks_like_image(path.relative_to(address))]
-    return [os.path.abspath(path) for path in found]
+        # Path.glob takes no absolute patterns.
+        return [path for path in glob.glob(address, recursive=True) if Path(path).is_file()]  # noqa: PTH207
+    return [str(path) for path in Path(address).rglob("*") if _looks_like_image(path.relative_to(address))]
 
 
 def _list_remote(address: str) -> list[str]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 KINDS = ("auto", "image", "scene")
 
 SCENE_FROM = 2 * DEFAULT_TILE
-"""Pixels of the longer side above which `auto` takes an image for a scene: answered in tiles, not reduced as a whole."""
+"""Pixels of the longer side above which `auto` takes an image for a scene: answered in tiles, not reduced at once."""
 
 
 def _load(job: Job) -> Segmenter:

@@ -6,7 +6,7 @@
     OUT/lock, OUT/owner.json    while a run is writing
 
 No file says what is done besides the folders themselves, so that nothing can disagree with them. Whoever comes second
-with the same unit - a worker that was taken for dead, a task that was tried again - finds the folder and leaves its own.
+with the same unit (a worker that was taken for dead, a task that was tried again) finds the folder and leaves its own.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 
 from refersat.batch.job import Job
 from refersat.batch.rows import Unit
@@ -15,4 +16,5 @@ def run_here(job: Job, units: Sequence[Unit]) -> Generator[Outcome, None, None]:
     Raises:
         UserError: see `Worker`.
     """
-    yield from Worker(job).run(units)
+    here = replace(job, weights={})  # this process took their digests itself
+    yield from Worker(here).run(units)

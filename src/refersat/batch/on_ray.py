@@ -11,16 +11,15 @@ import json
 import logging
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from numpy.typing import NDArray
 
 from refersat import __version__
 from refersat.batch.job import Job
 from refersat.batch.rows import Unit
 from refersat.batch.worker import Outcome, Worker
 from refersat.errors import UserError
-
-if TYPE_CHECKING:
-    import pandas
 
 _MOST_UNITS = 64  # that a task has; with fewer, Ray's own work on a large catalogue grows
 _TASKS_PER_WORKER = 16  # at least, so that all end together
@@ -76,10 +75,10 @@ def run_on_ray(
         gpus = _gpus(cluster, job)
         workers = _workers(cluster, threads, gpus)
         say(_about(workers, threads, gpus))
+        _quiet()
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False  # ours tells of rows
         context.print_on_execution_start = False
-        logging.getLogger("ray.data").setLevel(logging.WARNING)
         workers = min(workers, len(units))
         tasks = _tasks(units, workers)
         items = [json.dumps([[unit.image, list(unit.phrases)] for unit in task]) for task in tasks]
@@ -87,14 +86,12 @@ def run_on_ray(
             _Actor,
             fn_constructor_args=(job, __version__),
             batch_size=None,
-            batch_format="pandas",
+            batch_format="numpy",
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
             num_cpus=threads,
             num_gpus=gpus or None,
-            # A worker whose process or machine dies is started again, and so is the task that it had.
-            max_restarts=-1,
-            max_task_retries=-1,
         )
+        # Ray Data by itself starts a worker whose process or machine dies again, and so the task that it had.
         for row in data.iter_rows():
             for outcome in json.loads(row["outcomes"]):
                 if _REFUSED in outcome:
@@ -113,8 +110,8 @@ class _Actor:
         self._worker: Worker | None = None
         self._job, self._version = job, version
 
-    def __call__(self, batch: pandas.DataFrame) -> dict[str, list[str]]:
-        return {"outcomes": [self._run(item) for item in batch["item"]]}
+    def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, list[str]]:
+        return {"outcomes": [self._run(str(item)) for item in batch["item"]]}
 
     def _run(self, item: str) -> str:
         try:
@@ -129,9 +126,8 @@ class _Actor:
             if self._version != __version__:
                 import socket
 
-                raise UserError(
-                    f"{socket.gethostname()} has refersat {__version__}, not {self._version}: install the same everywhere"
-                )
+                here = f"{socket.gethostname()} has refersat {__version__}"
+                raise UserError(f"{here}, not {self._version}: install the same everywhere")
             self._worker = Worker(self._job)
         return self._worker
 
@@ -139,7 +135,7 @@ class _Actor:
 def _connect(cluster: Cluster, threads: int) -> None:
     import ray
 
-    options: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
+    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if cluster.address is None and cluster.workers is not None:
         options["num_cpus"] = cluster.workers * threads
     try:
@@ -149,6 +145,11 @@ def _connect(cluster: Cluster, threads: int) -> None:
         where = f"at {cluster.address}" if cluster.address else "here"
         hint = "is it running? `ray status` tells" if cluster.address else "see the message"
         raise UserError(f"no Ray cluster {where} ({hint}): {_first_line(error)}") from error
+
+
+def _quiet() -> None:
+    """Without Ray Data's own running commentary: a person reads our one line."""
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 
 def _gpus(cluster: Cluster, job: Job) -> float:

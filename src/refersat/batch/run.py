@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from refersat.batch.job import Job, weights_of
+from refersat.batch.job import Job
 from refersat.batch.ledger import Ledger
 from refersat.batch.local import run_here
 from refersat.batch.on_ray import Cluster, require_ray, run_on_ray
@@ -86,7 +86,7 @@ def run_batch(
         UserError: another run has the folder, it holds another batch, or a worker or the disk refuses.
     """
     mode = mode or Mode()
-    job = replace(job, out=job.out.absolute(), weights=job.weights or weights_of(job.model))
+    job = replace(job, out=job.out.absolute())
     ledger = Ledger(job.out)
     with output_folder(job.out), ledger.locked():
         ledger.begin(job.pins(), resume=mode.resume, overwrite=mode.overwrite)
@@ -164,7 +164,7 @@ def estimate(catalogue: Catalogue, job: Job, scratch: Path, *, tries: int = 3) -
     chosen = [units[round(k * (len(units) - 1) / max(1, tries - 1))] for k in range(min(tries, len(units)))]
     began = time.perf_counter()
     Ledger(scratch).work.mkdir()
-    worker = Worker(replace(job, out=scratch))
+    worker = Worker(replace(job, out=scratch, weights={}))
     loading = time.perf_counter() - began
     measured, phrases, errors = [], 0, []
     for number, unit in enumerate([*chosen[:1], *chosen]):

@@ -35,7 +35,7 @@ class Outcome:
         name: its name.
         phrases: how many questions it has.
         error: why it failed; None if it did not.
-        seconds: from the beginning to the commit.
+        seconds: of work on it: reading, which may go on beside other work, answering and writing.
         again: whether it was done before, by somebody else.
     """
 
@@ -49,7 +49,7 @@ class Outcome:
 @dataclass(frozen=True)
 class _Prepared:
     unit: Unit
-    began: float
+    reading: float = 0.0  # seconds
     image: Image | None = None
     error: str | None = None
 
@@ -115,7 +115,7 @@ class Worker:
         """Answer a unit without keeping anything; its error, and the seconds it took."""
         began = time.perf_counter()
         try:
-            self._answer(_Prepared(unit, began, self._read(unit, scratch)), scratch)
+            self._answer(_Prepared(unit, image=self._read(unit, scratch)), scratch)
         except Exception as error:
             return _reason(error), time.perf_counter() - began
         return None, time.perf_counter() - began
@@ -124,10 +124,12 @@ class Worker:
         began = time.perf_counter()
         begun[unit.name] = unit
         self._ledger.attempt(unit)
+        image, error = None, None
         try:
-            return _Prepared(unit, began, self._read(unit, self._ledger.work))
-        except Exception as error:
-            return _Prepared(unit, began, error=_reason(error))
+            image = self._read(unit, self._ledger.work)
+        except Exception as failure:
+            error = _reason(failure)
+        return _Prepared(unit, time.perf_counter() - began, image, error)
 
     def _read(self, unit: Unit, scratch: Path) -> Image | None:
         """The image; None for a scene, which is read window by window."""
@@ -151,6 +153,7 @@ class Worker:
             return False  # Pillow may read it
 
     def _finish(self, prepared: _Prepared, begun: dict[str, Unit]) -> Outcome:
+        began = time.perf_counter() - prepared.reading
         unit, error = prepared.unit, prepared.error
         is_scene = prepared.image is None
         if error is None:
@@ -163,21 +166,20 @@ class Worker:
                     error = _reason(failure)
                 else:
                     kind = "scene" if is_scene else "image"
-                    self._commit(prepared, place, {"kind": kind, "error": None, "answers": answers})
+                    self._commit(unit, place, began, {"kind": kind, "error": None, "answers": answers})
         if error is not None:
             with self._ledger.workplace(unit) as place:
-                self._commit(prepared, place, {"kind": None, "error": error, "answers": []})
+                self._commit(unit, place, began, {"kind": None, "error": error, "answers": []})
         begun.pop(unit.name, None)
-        return Outcome(unit.name, len(unit.phrases), error, time.perf_counter() - prepared.began)
+        return Outcome(unit.name, len(unit.phrases), error, time.perf_counter() - began)
 
-    def _commit(self, prepared: _Prepared, place: Path, record: dict[str, Any]) -> None:
-        seconds = round(time.perf_counter() - prepared.began, 4)
-        about = {"seconds": seconds, "host": socket.gethostname()}
-        self._ledger.commit(prepared.unit, place, record | about)
+    def _commit(self, unit: Unit, place: Path, began: float, record: dict[str, Any]) -> None:
+        about = {"seconds": round(time.perf_counter() - began, 4), "host": socket.gethostname()}
+        self._ledger.commit(unit, place, record | about)
 
     def _give_up(self, unit: Unit, attempts: int) -> Outcome:
         error = f"{attempts} processes died at work on it (out of memory, or a damaged file that crashes its reader?)"
-        return self._finish(_Prepared(unit, time.perf_counter(), error=error), {})
+        return self._finish(_Prepared(unit, error=error), {})
 
     def _answer(self, prepared: _Prepared, place: Path) -> list[dict[str, Any]]:
         if prepared.image is None:

@@ -207,7 +207,7 @@ def batch(
     if overwrite and (resume or retry_failed):
         raise UserError("--overwrite begins anew, and --resume and --retry-failed go on: give one")
     from refersat.batch.catalogue import read_catalogue
-    from refersat.batch.job import Job
+    from refersat.batch.job import Job, weights_of
     from refersat.batch.on_ray import Cluster
     from refersat.batch.run import Mode, make_engine, run_batch
     from refersat.batch.tabular import Columns
@@ -220,6 +220,7 @@ def batch(
         model=model,
         device=device,
         dtype=dtype,
+        weights=weights_of(model),
         kind=kind,
         threshold=threshold,
         batch_size=batch_size,
@@ -236,8 +237,7 @@ def batch(
         ),
         threads=(threads or 1) if engine == "ray" else threads,
     )
-    cluster = Cluster(address, workers, gpus)
-    run_with = make_engine(engine, cluster, _say)
+    run_with = make_engine(engine, Cluster(address, workers, gpus), _say)
     if dry_run:
         _estimate(rows, job, engine, workers)
         return
