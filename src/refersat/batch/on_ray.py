@@ -141,7 +141,7 @@ def _connect(cluster: Cluster, threads: int) -> None:
     try:
         # "local": a cluster that runs on this machine is not taken unasked.
         ray.init(cluster.address or "local", **options)
-    except (ConnectionError, RuntimeError, ValueError, OSError, ImportError) as error:
+    except Exception as error:  # also plain ones, where a node takes too long to start
         where = f"at {cluster.address}" if cluster.address else "here"
         hint = "is it running? `ray status` tells" if cluster.address else "see the message"
         raise UserError(f"no Ray cluster {where} ({hint}): {_first_line(error)}") from error
