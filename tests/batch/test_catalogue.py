@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-import threading
+import subprocess
+import sys
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -130,17 +129,14 @@ def test_a_catalogue_by_fsspec() -> None:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
-    """Serves the folder `web`."""
+    """Serves the folder `web`, from a process of its own: GDAL waits for it without letting other threads run."""
     (tmp_path / "web").mkdir()
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path / "web")) as web:
-        threading.Thread(target=web.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{web.server_address[1]}"
-        web.shutdown()
+    words = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", tmp_path / "web"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as web:
+        assert web.stdout is not None
+        port = web.stdout.readline().partition(" port ")[2].split()[0]
+        yield f"http://127.0.0.1:{port}"
+        web.kill()
 
 
 def test_images_are_the_same_wherever_they_lie(tmp_path: Path, server: str) -> None:

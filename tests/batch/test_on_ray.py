@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,14 +23,6 @@ IMAGES = 16
 SLOW = 0.5  # seconds for each answer, so that there is a middle in which to kill
 
 
-def patiently(start_node: Callable[[], Any]) -> Any:
-    """Ray gives a node 30 seconds to start, no matter what, which on a busy machine may not do at once."""
-    for _ in range(4):
-        with contextlib.suppress(Exception):
-            return start_node()
-    return start_node()
-
-
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """Two nodes with one CPU each; their processes find the stand-in."""
@@ -39,8 +32,11 @@ def cluster() -> Iterator[Any]:
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
         patch.setenv(stand_in.SECONDS, str(SLOW))
-        made = patiently(lambda: Cluster(initialize_head=True, head_node_args={"num_cpus": 1}))
-        patiently(lambda: made.add_node(num_cpus=1))
+        # Ray gives a node 30 seconds to start, no matter what; on a busy machine they pass too quickly.
+        slow = {"monotonic": lambda: time.monotonic() / 20}
+        patch.setattr("ray._private.node.time", SimpleNamespace(**{**vars(time), **slow}))
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        made.add_node(num_cpus=1)
         try:
             yield made
         finally:
@@ -91,7 +87,7 @@ def test_a_killed_driver(cluster: Any, whole: tuple[Path, dict[str, Any]], start
 def test_a_lost_node(cluster: Any, whole: tuple[Path, dict[str, Any]], start: Start, tmp_path: Path) -> None:
     images, expected = whole
     out = tmp_path / "out"
-    node = patiently(lambda: cluster.add_node(num_cpus=1))
+    node = cluster.add_node(num_cpus=1)
     run = start(images, out, "ray", "--address", cluster.address)
     wait_until(lambda: finished(out) > 3, run)
     cluster.remove_node(node, allow_graceful=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -133,6 +134,8 @@ class _Actor:
 
 
 def _connect(cluster: Cluster, threads: int) -> None:
+    # Ray reports its use to its makers; nothing goes into the network that the user did not ask for.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}

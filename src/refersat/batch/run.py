@@ -61,13 +61,19 @@ def make_engine(name: str, cluster: Cluster, say: Callable[[str], None] = lambda
     return engine
 
 
+def unwatched(outcomes: Iterator[Outcome], rows: int, before: int) -> None:
+    """Shows nothing."""
+    for _ in outcomes:
+        pass
+
+
 def run_batch(
     catalogue: Catalogue,
     job: Job,
     engine: Engine,
     *,
     mode: Mode | None = None,
-    watch: Callable[[Iterator[Outcome], int, int], None],
+    watch: Callable[[Iterator[Outcome], int, int], None] = unwatched,
 ) -> Summary:
     """Answer every row that is not done, each once, and write the tables.
 
