@@ -3,6 +3,7 @@
     python benchmarks/batch.py --rows 200                                    # both engines, 1 and 2 workers
     python benchmarks/batch.py --rows 2000 --engines local --side 128        # memory over many rows
     python benchmarks/batch.py --rows 200 --model sleep:0.3                  # the engine alone, with a model that waits
+    python benchmarks/batch.py --ledger 20000                                # the folder alone: what grows with it
 
 Of each run, in a process of its own:
 
@@ -10,7 +11,8 @@ Of each run, in a process of its own:
 - s/row: between the first row and the last, of all workers together;
 - model: seconds of the model alone, for each row and worker;
 - overhead: the share of the workers' time that was not the model's: reading, drawing, writing, and the engine itself;
-- engine: the share that was neither the model's nor other work on the row: waiting, Ray, the ledger's checks;
+- engine: the share that was neither the model's nor other work on the row: waiting, Ray, the ledger's checks (below
+  zero where reading went on beside the model);
 - memory: of the largest worker after a tenth of the rows, and at the end.
 
 Each worker has one thread. The efficiency is the speed of two workers over twice that of one.
@@ -26,6 +28,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +133,47 @@ def measure(images: Path, out: Path, engine: str, workers: int, model: str) -> d
     }
 
 
+def ledger_costs(count: int) -> None:
+    """Print what one process does per second with a folder of so many finished images, each with one polygon."""
+    from refersat.batch.ledger import Ledger
+    from refersat.batch.rows import Catalogue, Row
+    from refersat.batch.tables import write_tables
+    from refersat.output import write_file
+    from refersat.vector import Ground, feature_collection
+
+    @contextmanager
+    def told(what: str) -> Iterator[None]:
+        began, cpu = time.perf_counter(), time.process_time()
+        yield
+        passed, worked = time.perf_counter() - began, time.process_time() - cpu
+        print(f"| {what} | {passed / count * 1e6:.0f} | {worked / count * 1e6:.0f} |", flush=True)
+
+    ring = [[0.0, 0.0], [8.0, 0.0], [8.0, 8.0], [0.0, 8.0], [0.0, 0.0]]
+    about = {"phrase": "all ships", "score": 0.9, "model": "x", "area": 64.0, "area_unit": "px"}
+    feature = {"type": "Feature", "properties": about, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    answer = {"present": True, "score": 0.9, "area": 64, "area_unit": "px", "area_px": 64, "seconds": 0.1}
+    answer |= {"mask": "x.tif", "polygons": "x.geojson"}
+    catalogue = Catalogue("x", "table", tuple(Row(k, f"/archive/{k}.tif", "all ships") for k in range(count)))
+    print("| of each image | microseconds | of a CPU |\n|---|---|---|")
+    with tempfile.TemporaryDirectory(prefix="refersat-") as folder:
+        ledger = Ledger(Path(folder))
+        ledger.begin({}, resume=False, overwrite=False)
+        with told("catalogue to units"):
+            units = [asked.unit for asked in catalogue.asked()]
+        with told("attempt, files and commit"):
+            for unit in units:
+                ledger.attempt(unit)
+                with ledger.workplace(unit) as place:
+                    write_file(place / "x.geojson", feature_collection([feature], Ground()))
+                    ledger.commit(unit, place, {"error": None, "answers": [answer], "seconds": 0.1})
+        with told("list what is done"):
+            assert len(ledger.done()) == count
+        with told("check what is done"):
+            assert all(ledger.record(unit.name) for unit in units)
+        with told("both tables"):
+            assert write_tables(ledger, catalogue).found == count
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -138,10 +182,14 @@ def main() -> None:
     parser.add_argument("--engines", nargs="+", default=["local", "ray"])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="of Ray")
     parser.add_argument("--model", default="built-in", help="a name, a folder, or sleep:SECONDS")
+    parser.add_argument("--ledger", type=int, metavar="N", help="measure a folder of N images instead")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one is not None:
         print(json.dumps(measure(**json.loads(asked.one, object_hook=as_paths))))
+        return
+    if asked.ledger is not None:
+        ledger_costs(asked.ledger)
         return
     print("| engine | workers | rows | first row, s | s/row | model, s | overhead | engine | memory, MB |")
     print("|---|---|---|---|---|---|---|---|---|")

@@ -32,9 +32,11 @@ def cluster() -> Iterator[Any]:
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
         patch.setenv(stand_in.SECONDS, str(SLOW))
-        # Ray gives a node 30 seconds to start, no matter what; on a busy machine they pass too quickly.
-        slow = {"monotonic": lambda: time.monotonic() / 20}
-        patch.setattr("ray._private.node.time", SimpleNamespace(**{**vars(time), **slow}))
+        # On a busy machine nodes and workers take longer to start than Ray waits for them.
+        patch.setenv("RAY_agent_register_timeout_ms", "900000")
+        patch.setenv("RAY_worker_register_timeout_seconds", "900")
+        slowly = {**vars(time), "monotonic": lambda: time.monotonic() / 20}
+        patch.setattr("ray._private.node.time", SimpleNamespace(**slowly))
         made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
         made.add_node(num_cpus=1)
         try:

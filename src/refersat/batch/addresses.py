@@ -56,7 +56,9 @@ def joined(base: str, reference: str) -> str:
 
 def stem_of(address: str) -> str:
     """What output files are called after: the name without its suffix, made safe for any file system."""
-    name = PurePosixPath(address.partition("?")[0] if "://" in address else address).stem
+    if "://" in address:
+        address = address.partition("?")[0].rpartition("!")[2]  # `!` comes before what is in an archive
+    name = PurePosixPath(address).stem
     safe = "".join(letter if letter.isalnum() or letter in "-_. " else "_" for letter in name)
     return safe.strip(". ").encode()[:80].decode(errors="ignore") or "image"
 

@@ -101,13 +101,16 @@ def run_batch(
         units = _left(ledger, catalogue, retry_failed=mode.retry_failed)
         rows = len(catalogue.rows)
         left = sum(len(unit.phrases) for unit in units)
-        if units:
-            with closing(engine(job, units)) as outcomes:
-                watch(outcomes, rows, rows - left)
+        with closing(engine(job, units) if units else _nothing()) as outcomes:
+            watch(outcomes, rows, rows - left)
         summary = write_tables(ledger, catalogue)
         if not summary.pending:
             ledger.clear_work(attempts=True)
     return summary
+
+
+def _nothing() -> Generator[Outcome, None, None]:
+    yield from ()
 
 
 def _left(ledger: Ledger, catalogue: Catalogue, *, retry_failed: bool) -> list[Unit]:
