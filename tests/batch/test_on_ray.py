@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +25,15 @@ IMAGES = 16
 SLOW = 0.5  # seconds for each answer, so that there is a middle in which to kill
 
 
+def node() -> dict[str, int]:
+    """One CPU, and ports of its own: of those that it finds itself, Ray waits a few seconds to hear."""
+    names = ("metrics_agent_port", "metrics_export_port", "runtime_env_agent_port", "dashboard_agent_listen_port")
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in names]
+        ports = [one.getsockname()[1] for one in sockets]
+    return {"num_cpus": 1, **dict(zip(names, ports, strict=True))}
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """Two nodes with one CPU each; their processes find the stand-in."""
@@ -37,8 +48,8 @@ def cluster() -> Iterator[Any]:
         patch.setenv("RAY_worker_register_timeout_seconds", "900")
         slowly = {**vars(time), "monotonic": lambda: time.monotonic() / 20}
         patch.setattr("ray._private.node.time", SimpleNamespace(**slowly))
-        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-        made.add_node(num_cpus=1)
+        made = Cluster(initialize_head=True, head_node_args={"include_dashboard": False, **node()})
+        made.add_node(**node())
         try:
             yield made
         finally:
@@ -89,9 +100,9 @@ def test_a_killed_driver(cluster: Any, whole: tuple[Path, dict[str, Any]], start
 def test_a_lost_node(cluster: Any, whole: tuple[Path, dict[str, Any]], start: Start, tmp_path: Path) -> None:
     images, expected = whole
     out = tmp_path / "out"
-    node = cluster.add_node(num_cpus=1)
+    lost = cluster.add_node(**node())
     run = start(images, out, "ray", "--address", cluster.address)
     wait_until(lambda: finished(out) > 3, run)
-    cluster.remove_node(node, allow_graceful=False)
+    cluster.remove_node(lost, allow_graceful=False)
     assert run.wait(600) == 0
     assert answers(out) == expected
