@@ -46,7 +46,7 @@ def cluster() -> Iterator[Any]:
         # On a busy machine nodes and workers take longer to start than Ray waits for them.
         patch.setenv("RAY_agent_register_timeout_ms", "900000")
         patch.setenv("RAY_worker_register_timeout_seconds", "900")
-        slowly = {**vars(time), "monotonic": lambda: time.monotonic() / 20}
+        slowly = {**vars(time), "monotonic": lambda: time.monotonic() / 4}
         patch.setattr("ray._private.node.time", SimpleNamespace(**slowly))
         made = Cluster(initialize_head=True, head_node_args={"include_dashboard": False, **node()})
         made.add_node(**node())
