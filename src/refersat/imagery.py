@@ -79,6 +79,21 @@ def read_image(source: ImageSource, *, bands: Sequence[int] | None = None) -> Im
     raise UserError(f"an image is a path, a Pillow image or an array, not {type(source).__name__}")
 
 
+def read_address(address: str, *, bands: Sequence[int] | None = None) -> Image:
+    """Read an image from an address that GDAL opens itself (https://, s3://, /vsizip/...); else like `read_image`.
+
+    Raises:
+        UserError: it cannot be reached or read, or is too large.
+    """
+    try:
+        dataset, placed = open_raster(address)
+        with dataset:
+            _require_size(dataset.height, dataset.width, address)
+            return _from_dataset(dataset, Path(address), bands, placed=placed)
+    except RasterioError as error:
+        raise UserError(f"cannot read {address}: {' '.join(str(error).split())}") from error
+
+
 def _read_file(path: Path, bands: Sequence[int] | None) -> Image:
     require_file(path)
     try:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 from contextlib import nullcontext
-from dataclasses import dataclass
-from io import BytesIO
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -28,11 +27,10 @@ from refersat.cli.options import (
 from refersat.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
-    from refersat.result import Result
+    from refersat.answer_files import Written
 
-EXPLAIN_ENDING = "explain.png"
 _KEPT_IMAGES = 8  # images that stay in memory between the check of all and their turn
 
 
@@ -94,6 +92,7 @@ def predict(
         read(path)  # before the model answers anything, so that a bad file at the end does not spoil a long run
 
     import refersat
+    from refersat.answer_files import write_answers
     from refersat.cli.progress import progress
 
     with output_folder(out), output_folder(explain) if explain else nullcontext():
@@ -103,23 +102,20 @@ def predict(
         questions = ((read(path), phrase) for path in images for phrase in plain)
         results = segmenter.stream(questions, threshold=threshold, batch_size=batch_size)
         with progress("answering", len(images) * len(plain), least=2) as advance:
-            answers = _write_all(results, images, len(plain), out, explain, advance)
+            answers = []
+            for path in images:
+                about_one = islice(results, len(plain))
+                answers += write_answers(about_one, str(path), out / path.stem, sheets=explain, advance=advance)
     if as_json:
         typer.echo(json.dumps([answer.item for answer in answers], indent=2))
     else:
         _print_table(answers, out, explain)
 
 
-@dataclass(frozen=True)
-class _Answer:
-    """One item of the JSON list, and the area as people read it."""
-
-    item: dict[str, Any]
-    area: str
-
-
 def _require_distinct_names(images: Sequence[Path], phrase_count: int, out: Path, explain: Path | None) -> None:
     """Refuse images whose answers would overwrite each other, or another input."""
+    from refersat.answer_files import EXPLAIN_ENDING
+
     seen: dict[str, Path] = {}
     inputs = {os.path.realpath(path) for path in images}
     for path in images:
@@ -138,56 +134,12 @@ def _require_distinct_names(images: Sequence[Path], phrase_count: int, out: Path
                     raise UserError(f"the answer for {path} would overwrite the image {name}: give another {option}")
 
 
-def _write_all(
-    results: Iterator[Result],
-    images: Sequence[Path],
-    phrase_count: int,
-    out: Path,
-    explain: Path | None,
-    advance: Callable[[], None],
-) -> list[_Answer]:
-    """Write the results, which come image by image, as they arrive; each image's polygons after its last phrase."""
-    from refersat.output import write_file
-    from refersat.vector import Ground, feature_collection
-
-    answers = []
-    for path in images:
-        features = []
-        for number in range(1, phrase_count + 1):
-            result = next(results)
-            ground = Ground.of(result.image)
-            found = result.features(ground)
-            features += found
-            mask, _ = result.save_pictures(out / f"{path.stem}-{number}")
-            if explain:
-                sheet = BytesIO()
-                result.explain().save(sheet, "PNG")
-                write_file(explain / f"{path.stem}-{number}.{EXPLAIN_ENDING}", sheet.getvalue())
-            area = sum(feature["properties"]["area"] for feature in found)
-            answers.append(_Answer(_item(path, result, mask), f"{area:,.0f} {ground.area_unit.replace('m2', 'm²')}"))
-            advance()
-        write_file(out / f"{path.stem}.geojson", feature_collection(features, ground))
-    return answers
-
-
-def _item(path: Path, result: Result, mask: Path) -> dict[str, Any]:
-    return {
-        "image": str(path),
-        "phrase": result.phrase,
-        "model": result.model,
-        "present": result.present,
-        "score": round(result.score, 4),
-        "area_px": result.area_px,
-        "box": result.box,
-        "mask": str(mask),
-        "seconds": round(result.seconds, 4),
-    }
-
-
-def _print_table(answers: Sequence[_Answer], out: Path, explain: Path | None) -> None:
+def _print_table(answers: Sequence[Written], out: Path, explain: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from refersat.answer_files import EXPLAIN_ENDING
 
     table = Table("image", "phrase", "found", box=None, pad_edge=False, header_style="bold")
     table.add_column("score", justify="right")
@@ -195,7 +147,8 @@ def _print_table(answers: Sequence[_Answer], out: Path, explain: Path | None) ->
     for answer in answers:
         item = answer.item
         found = Text("yes", "green") if item["present"] else Text("no", "yellow")
-        table.add_row(Text(Path(item["image"]).name), Text(item["phrase"]), found, f"{item['score']:.2f}", answer.area)
+        area = f"{answer.area:,.0f} {answer.area_unit.replace('m2', 'm²')}"
+        table.add_row(Text(Path(item["image"]).name), Text(item["phrase"]), found, f"{item['score']:.2f}", area)
     console = Console()
     console.print(table)
     images = len({answer.item["image"] for answer in answers})

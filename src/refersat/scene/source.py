@@ -10,7 +10,7 @@ from typing import Any
 from refersat.errors import UserError
 from refersat.imagery import require_file
 
-_REMOTE = ("http://", "https://", "s3://")
+_REMOTE = ("http://", "https://", "s3://", "gs://", "az://", "zip://", "tar://", "gzip://", "/vsi")
 _PREFERRED = ("visual", "image", "data")  # names and roles by which items tell their picture from the rest
 
 
@@ -51,7 +51,7 @@ def find_source(scene: str | Path, *, asset: str | None = None) -> Source:
         if asset is not None:
             raise UserError(f"--asset is for STAC items, and {path} is none")
         return Source(str(path), path.stem)
-    href = _chosen_asset(item["assets"], path, asset)
+    href = choose_asset(item["assets"], str(path), asset)
     if href.startswith(_REMOTE):
         return _remote(href)
     target = path.parent / href.removeprefix("file://")
@@ -71,19 +71,29 @@ def _stac_item(path: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) and isinstance(content.get("assets"), dict) else None
 
 
-def _chosen_asset(assets: dict[str, Any], path: Path, asset: str | None) -> str:
-    images = {name: entry for name, entry in assets.items() if _is_image(entry)}
+def choose_asset(assets: dict[str, Any], name: str, asset: str | None) -> str:
+    """The address of a STAC item's image, as the item gives it.
+
+    Args:
+        assets: the item's.
+        name: the item's, for messages.
+        asset: which; its visual one, or its only image, when None.
+
+    Raises:
+        UserError: there is no such asset, or several images and no choice.
+    """
+    images = {called: entry for called, entry in assets.items() if _is_image(entry)}
     if asset is not None:
         if asset not in assets or not isinstance(assets[asset].get("href"), str):
-            raise UserError(f"{path} has no asset {asset!r}: it has {', '.join(sorted(assets))}")
+            raise UserError(f"{name} has no asset {asset!r}: it has {', '.join(sorted(assets))}")
         return str(assets[asset]["href"])
     for wanted in _PREFERRED:
-        for name, entry in images.items():
-            if name == wanted or wanted in entry.get("roles", ()):
+        for called, entry in images.items():
+            if called == wanted or wanted in entry.get("roles", ()):
                 return str(entry["href"])
     if len(images) == 1:
         return str(next(iter(images.values()))["href"])
-    raise UserError(f"{path} has {len(images)} images: choose with --asset, from {', '.join(sorted(assets)) or 'none'}")
+    raise UserError(f"{name} has {len(images)} images: choose with --asset, from {', '.join(sorted(assets)) or 'none'}")
 
 
 def _is_image(entry: Any) -> bool:

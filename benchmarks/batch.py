@@ -1,0 +1,238 @@
+"""What `refersat batch` costs besides the model, how it scales, and whether its memory stays flat.
+
+    python benchmarks/batch.py --rows 200                                    # both engines, 1 and 2 workers
+    python benchmarks/batch.py --rows 2000 --engines local --side 128        # memory over many rows
+    python benchmarks/batch.py --rows 200 --model sleep:0.3                  # the engine alone, with a model that waits
+    python benchmarks/batch.py --ledger 20000                                # the folder alone: what grows with it
+
+Of each run, in a process of its own:
+
+- first row: seconds from the beginning, Ray's start and the model's loading included, until a row was done;
+- s/row: between the first row and the last, of all workers together;
+- model: seconds of the model alone, for each row and worker;
+- overhead: the share of the workers' time that was not the model's: reading, drawing, writing, and the engine itself;
+- engine: the share that was neither the model's nor other work on the row: waiting, Ray, the ledger's checks (below
+  zero where reading went on beside the model);
+- memory: of the largest worker after a tenth of the rows, and at the end.
+
+Each worker has one thread. The efficiency is the speed of two workers over twice that of one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class Waiting:
+    """Stands for a `Segmenter` that takes a fixed time and no CPU: bright pixels are the target."""
+
+    name = "waiting"
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def stream(self, questions: Iterable[tuple[Any, str]], **options: Any) -> Iterator[Any]:
+        """An answer for each question."""
+        from refersat.result import Result
+
+        for image, phrase in questions:
+            time.sleep(self._seconds)
+            probability = image.rgb[..., 1] * np.float32(1 / 255)
+            yield Result(image, phrase, self.name, probability > 0.5, probability, 0.9, True, self._seconds)
+
+
+def write_images(folder: Path, count: int, side: int) -> None:
+    """Different images of grey noise with bright rectangles."""
+    import rasterio
+    from affine import Affine
+
+    folder.mkdir()
+    draw = np.random.default_rng(0)
+    shape = {"width": side, "height": side, "count": 3, "dtype": "uint8", "crs": "EPSG:32631"}
+    for number in range(count):
+        values = draw.integers(40, 120, (3, side, side), np.uint8)
+        for _ in range(5):
+            x, y = draw.integers(0, side * 3 // 4, 2)
+            values[:, y : y + side // 8, x : x + side // 6] = 230
+        place = Affine(0.3, 0, 500_000, 0, -0.3, 5_700_000)
+        with rasterio.open(folder / f"{number:06}.tif", "w", driver="GTiff", transform=place, **shape) as target:
+            target.write(values)
+
+
+def memory_of_workers(engine: str) -> int:
+    """Bytes that are resident in the largest worker on this machine: this process, or an actor of Ray."""
+    if engine == "local":
+        return resident(os.getpid())
+    sizes = [0]
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"MapBatches(_Actor)" in (process / "cmdline").read_bytes():
+                sizes.append(resident(int(process.name)))
+        except OSError:
+            continue
+    return max(sizes)
+
+
+def resident(pid: int) -> int:
+    """Bytes that are resident in a process."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def measure(images: Path, out: Path, engine: str, workers: int, model: str) -> dict[str, Any]:
+    """One batch in this process."""
+    from refersat.batch.catalogue import read_catalogue
+    from refersat.batch.job import Job
+    from refersat.batch.on_ray import Cluster
+    from refersat.batch.run import make_engine, run_batch
+
+    rows = read_catalogue(str(images), ["the bright square"])
+    options: dict[str, Any] = {"device": "cpu", "kind": "image", "threads": 1}
+    if model.startswith("sleep:"):
+        seconds = float(model.partition(":")[2])
+        options["load"] = lambda job: Waiting(seconds)
+    cluster = Cluster(workers=workers) if engine == "ray" else Cluster()
+    began = time.perf_counter()
+    times: list[float] = []
+    sizes: list[int] = []
+
+    def watch(outcomes: Iterator[Any], total: int, before: int) -> None:
+        every = max(1, total // 20)
+        for outcome in outcomes:
+            assert outcome.error is None, outcome.error
+            times.append(time.perf_counter() - began)
+            if len(times) % every == 0:
+                sizes.append(memory_of_workers(engine))
+
+    run_batch(rows, Job(out, model=model, **options), make_engine(engine, cluster), watch=watch)
+    records = [json.loads(path.read_bytes()) for path in sorted(out.glob("rows/*/*/record.json"))]
+    asked = sum(answer["seconds"] for record in records for answer in record["answers"]) / len(records)
+    worked = sum(record["seconds"] for record in records) / len(records)
+    lasting = (times[-1] - times[0]) / (len(times) - 1)
+    return {
+        "engine": engine,
+        "workers": workers,
+        "rows": len(records),
+        "first": times[0],
+        "per_row": lasting,
+        "model": asked,
+        "overhead": 1 - asked / (lasting * workers),
+        "engine_share": 1 - worked / (lasting * workers),
+        "memory": [sizes[len(sizes) // 10] / 2**20, sizes[-1] / 2**20],
+    }
+
+
+def ledger_costs(count: int) -> None:
+    """Print what one process does per second with a folder of so many finished images, each with one polygon."""
+    from refersat.batch.ledger import Ledger
+    from refersat.batch.rows import Catalogue, Row
+    from refersat.batch.tables import write_tables
+    from refersat.output import write_file
+    from refersat.vector import Ground, feature_collection
+
+    @contextmanager
+    def told(what: str) -> Iterator[None]:
+        began, cpu = time.perf_counter(), time.process_time()
+        yield
+        passed, worked = time.perf_counter() - began, time.process_time() - cpu
+        print(f"| {what} | {passed / count * 1e6:.0f} | {worked / count * 1e6:.0f} |", flush=True)
+
+    ring = [[0.0, 0.0], [8.0, 0.0], [8.0, 8.0], [0.0, 8.0], [0.0, 0.0]]
+    about = {"phrase": "all ships", "score": 0.9, "model": "x", "area": 64.0, "area_unit": "px"}
+    feature = {"type": "Feature", "properties": about, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    answer = {"present": True, "score": 0.9, "area": 64, "area_unit": "px", "area_px": 64, "seconds": 0.1}
+    answer |= {"mask": "x.tif", "polygons": "x.geojson"}
+    catalogue = Catalogue("x", "table", tuple(Row(k, f"/archive/{k}.tif", "all ships") for k in range(count)))
+    print("| of each image | microseconds | of a CPU |\n|---|---|---|")
+    with tempfile.TemporaryDirectory(prefix="refersat-") as folder:
+        ledger = Ledger(Path(folder))
+        ledger.begin({}, resume=False, overwrite=False)
+        with told("catalogue to units"):
+            units = [asked.unit for asked in catalogue.asked()]
+        with told("attempt, files and commit"):
+            for unit in units:
+                ledger.attempt(unit)
+                with ledger.workplace(unit) as place:
+                    write_file(place / "x.geojson", feature_collection([feature], Ground()))
+                    ledger.commit(unit, place, {"error": None, "answers": [answer], "seconds": 0.1})
+        with told("list what is done"):
+            assert len(ledger.done()) == count
+        with told("check what is done"):
+            assert all(ledger.record(unit.name) for unit in units)
+        with told("both tables"):
+            assert write_tables(ledger, catalogue).found == count
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=200)
+    parser.add_argument("--side", type=int, default=512, help="of the images, in pixels")
+    parser.add_argument("--engines", nargs="+", default=["local", "ray"])
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="of Ray")
+    parser.add_argument("--model", default="built-in", help="a name, a folder, or sleep:SECONDS")
+    parser.add_argument("--ledger", type=int, metavar="N", help="measure a folder of N images instead")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.one is not None:
+        print(json.dumps(measure(**json.loads(asked.one, object_hook=as_paths))))
+        return
+    if asked.ledger is not None:
+        ledger_costs(asked.ledger)
+        return
+    print("| engine | workers | rows | first row, s | s/row | model, s | overhead | engine | memory, MB |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    speeds = {}
+    with tempfile.TemporaryDirectory(prefix="refersat-") as folder:
+        images = Path(folder) / "images"
+        write_images(images, asked.rows, asked.side)
+        runs = [("local", 1)] if "local" in asked.engines else []
+        runs += [("ray", workers) for workers in asked.workers] if "ray" in asked.engines else []
+        for number, (engine, workers) in enumerate(runs):
+            words = {"images": str(images), "out": f"{folder}/out-{number}", "engine": engine, "workers": workers}
+            row = measure_apart({**words, "model": asked.model})
+            speeds[engine, workers] = 1 / row["per_row"]
+            print(
+                f"| {engine} | {workers} | {row['rows']} | {row['first']:.1f} | {row['per_row']:.3f} "
+                f"| {row['model']:.3f} | {row['overhead']:.1%} | {row['engine_share']:.1%} "
+                f"| {row['memory'][0]:.0f}, then {row['memory'][1]:.0f} |",
+                flush=True,
+            )
+    if {("ray", 1), ("ray", 2)} <= set(speeds):
+        print(f"\nefficiency of two workers: {speeds['ray', 2] / (2 * speeds['ray', 1]):.1%}")
+
+
+def as_paths(words: dict[str, Any]) -> dict[str, Any]:
+    """Arguments as they came through JSON."""
+    return {**words, "images": Path(words["images"]), "out": Path(words["out"])}
+
+
+def measure_apart(words: dict[str, Any]) -> dict[str, Any]:
+    """One batch in a process of its own, with one thread."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, __file__, "--one", json.dumps(words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{words}: {done.stderr}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""Batches on this machine: bad rows, kills, two runs at once, what changes between runs, and the tables."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+import shapely
+
+from refersat.batch.run import Mode
+from refersat.errors import UserError
+from tests.batch import stand_in
+from tests.batch.compare import answers
+from tests.batch.drivers import Start, finished, wait_until
+
+
+def results(out: Path) -> list[dict[str, str]]:
+    with (out / "results.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_a_bad_row_is_a_row_with_its_error(images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    summary = stand_in.run(str(images), out, "local")
+    assert (summary.rows, summary.found, summary.absent, summary.failed, summary.pending) == (12, 5, 5, 2, 0)
+    assert summary.errors == [("IMAGE is not an image that rasterio or Pillow can read", 2)]
+    rows = results(out)
+    assert [int(row["row"]) for row in rows] == list(range(1, 13))
+    assert [row["status"] for row in rows] == ["failed"] * 2 + ["done"] * 10
+    assert [row["present"] for row in rows] == ["", ""] + ["true", "false"] * 5
+    for row in rows[2:]:
+        assert (out / row["mask"]).is_file()
+        assert (out / row["polygons"]).is_file()
+    assert not (out / "work").exists()
+
+
+def test_its_files_are_those_of_predict(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from refersat.cli.main import main
+
+    monkeypatch.setattr("refersat.load", lambda *_, **__: stand_in.StandIn(), raising=False)
+    good = sorted(str(path) for path in images.glob("image-*.tif"))
+    words = ["predict", *good, "-t", "the square", "-t", "the unicorn", "--out", str(tmp_path / "predicted")]
+    assert main(words) == 0
+    stand_in.run(str(images), tmp_path / "out", "local")
+    expected = {path.name: path.read_bytes() for path in (tmp_path / "predicted").iterdir()}
+    ours = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("rows/*/image-*/image-*")}
+    assert ours == expected
+
+
+def test_one_table_of_all_polygons(images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    stand_in.run(str(images), out, "local")
+    table = pyarrow.parquet.read_table(out / "polygons.parquet")
+    assert table.column("row").to_pylist() == [3, 5, 7, 9, 11]  # 1 and 2 are those of the broken image
+    assert table.column("pixels").null_count == 5
+    for wkb, area in zip(table.column("geometry").to_pylist(), table.column("area_m2").to_pylist(), strict=True):
+        longitude, latitude = shapely.from_wkb(wkb).centroid.coords[0]
+        assert 2.9 < longitude < 3.1
+        assert 51 < latitude < 52
+        assert 100 < area < 1000
+    geo = json.loads(table.schema.metadata[b"geo"])
+    assert (geo["version"], geo["primary_column"]) == ("1.1.0", "geometry")
+    assert geo["columns"]["pixels"]["crs"] is None
+
+
+def test_without_pyarrow_the_table_comes_later(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr("refersat.batch.tables.has_parquet", lambda: False)
+        assert stand_in.run(str(images), out, "local").polygons is None
+    assert not (out / "polygons.parquet").exists()
+    assert stand_in.run(str(images), out, "local", Mode(resume=True)).polygons == 5
+
+
+def test_a_batch_is_not_gone_on_with_unasked(images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    stand_in.run(str(images), out, "local")
+    with pytest.raises(UserError, match="6 finished images: add --resume"):
+        stand_in.run(str(images), out, "local")
+    before = answers(out)
+    stand_in.run(str(images), out, "local", Mode(overwrite=True))
+    assert answers(out) == before
+
+
+def test_another_version_is_another_batch(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    stand_in.run(str(images), out, "local")
+    monkeypatch.setattr("refersat.batch.job.__version__", "9.9")
+    with pytest.raises(UserError, match="the version of refersat"):
+        stand_in.run(str(images), out, "local", Mode(resume=True))
+
+
+def test_a_catalogue_may_grow(images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    stand_in.run(str(images), out, "local")
+    kept = {path: path.stat().st_mtime_ns for path in out.glob("rows/*/*/record.json")}
+    stand_in.write_images(tmp_path / "more", 1)
+    (tmp_path / "more" / "image-000.tif").rename(images / "another.tif")
+    summary = stand_in.run(str(images), out, "local", Mode(resume=True))
+    assert (summary.rows, summary.found) == (14, 6)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
+def test_what_is_damaged_is_made_again(images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    stand_in.run(str(images), out, "local")
+    before = answers(out)
+    records = sorted(out.glob("rows/*/image-*/record.json"))
+    records[0].write_bytes(b"")  # a power cut after the rename
+    next(records[1].parent.glob("*.mask.tif")).write_bytes(b"II")
+    next(records[2].parent.glob("*.geojson")).unlink()
+    stand_in.run(str(images), out, "local", Mode(resume=True))
+    assert answers(out) == before
+
+
+def test_failed_rows_can_be_tried_again(images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    stand_in.run(str(images), out, "local")
+    stand_in.write_images(tmp_path / "more", 1)
+    (tmp_path / "more" / "image-000.tif").replace(images / "broken.tif")
+    assert stand_in.run(str(images), out, "local", Mode(resume=True)).failed == 2
+    assert stand_in.run(str(images), out, "local", Mode(resume=True, retry_failed=True)).failed == 0
+
+
+def test_a_full_disk_is_no_rows_fault(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from refersat.output import write_file
+
+    def full(path: Path, content: bytes) -> None:
+        if path.suffix == ".geojson":
+            try:
+                raise OSError(28, os.strerror(28))
+            except OSError as error:
+                raise UserError(f"cannot write {path}") from error
+        write_file(path, content)
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr("refersat.answer_files.write_file", full)
+        with pytest.raises(UserError, match="cannot write"):
+            stand_in.run(str(images), out, "local")
+    assert finished(out) == 1  # the broken one, which came first
+    assert stand_in.run(str(images), out, "local", Mode(resume=True)).found == 5
+
+
+def test_scenes_go_by_the_other_way(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from refersat.batch.catalogue import read_catalogue
+    from refersat.batch.job import Job
+    from refersat.batch.on_ray import Cluster
+    from refersat.batch.run import make_engine, run_batch
+
+    stand_in.write_images(tmp_path / "images", 1)
+    stand_in.write_images(tmp_path / "large", 1, side=1700)
+    (tmp_path / "large" / "image-000.tif").rename(tmp_path / "images" / "large.tif")
+    job = Job(tmp_path / "out", model="stand-in", load=stand_in.load)
+    rows = read_catalogue(str(tmp_path / "images"), ["all squares"])
+    here = make_engine("local", Cluster())
+    summary = run_batch(rows, job, here, watch=lambda outcomes, *_: list(outcomes))
+    assert (summary.found, summary.failed, summary.polygons) == (2, 0, 2)
+    assert [Path(row["mask"]).name for row in results(tmp_path / "out")] == ["image-000-1.mask.tif", "large-1.tif"]
+    again = replace(job, out=tmp_path / "again")
+    run_batch(rows, again, here, watch=lambda outcomes, *_: list(outcomes))
+    assert answers(tmp_path / "again") == answers(tmp_path / "out")
+    assert [row["area_px"] for row in results(tmp_path / "out")] == ["150", "150"]
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on(images: Path, tmp_path: Path, start: Start) -> None:
+    stand_in.run(str(images), tmp_path / "whole", "local")
+    out = tmp_path / "out"
+    for count in (1, 3):
+        run = start(images, out, "local", "--resume", seconds=0.3)
+        wait_until(lambda: finished(out) > count, run)  # noqa: B023
+        run.kill()
+        run.wait()
+        assert not (out / "results.csv").exists()
+    kept = {path: path.stat().st_mtime_ns for path in out.glob("rows/*/*/record.json")}
+    assert start(images, out, "local", "--resume").wait(300) == 0
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept  # none was made twice
+    assert answers(out) == answers(tmp_path / "whole")
+    assert not (out / "work").exists()
+
+
+@pytest.mark.slow
+def test_two_runs_never_share_a_folder(images: Path, tmp_path: Path, start: Start) -> None:
+    out = tmp_path / "out"
+    run = start(images, out, "local", seconds=0.5)
+    wait_until(lambda: finished(out) > 0, run)
+    with pytest.raises(UserError, match=rf"another batch is writing to .* \(process {run.pid} on .*wait for it"):
+        stand_in.run(str(images), out, "local", Mode(resume=True))
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    assert stand_in.run(str(images), out, "local", Mode(resume=True)).found == 5  # a killed run's lock is free
+
+
+@pytest.mark.slow
+def test_an_image_that_kills_its_process_becomes_a_row_with_an_error(
+    images: Path, tmp_path: Path, start: Start
+) -> None:
+    (images / "image-002.tif").rename(images / f"image-002-{stand_in.DEADLY}.tif")
+    out = tmp_path / "out"
+    for _ in range(3):
+        assert start(images, out, "local", "--resume").wait(300) == -signal.SIGKILL
+    assert start(images, out, "local", "--resume").wait(300) == 0
+    failed = [row for row in results(out) if row["status"] == "failed"]
+    assert [Path(row["image"]).name for row in failed] == ["broken.tif"] * 2 + ["image-002-deadly.tif"] * 2
+    assert "3 processes died at work on it" in failed[-1]["error"]
