@@ -14,7 +14,7 @@ from refersat.errors import UserError
 if TYPE_CHECKING:
     from refersat.service.settings import Settings
 
-TOKEN_VARIABLE = "REFERSAT_TOKEN"  # noqa: S105 - a name
+TOKEN_VARIABLE = "REFERSAT_TOKEN"
 
 
 def serve(

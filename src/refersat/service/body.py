@@ -35,6 +35,7 @@ class BodyLimit:
         self._require_room = require_room
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request (ASGI)."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

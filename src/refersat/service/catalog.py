@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from refersat.scene.source import find_source
@@ -214,5 +214,5 @@ def _changed(address: str, *, remote: bool) -> str:
     with suppress(OSError):
         if not remote:
             seconds = Path(address).stat().st_mtime
-            return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+            return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return now()

@@ -182,7 +182,7 @@ def _degrees(dataset: Any) -> tuple[float, float, float, float] | None:
         return None
     west, south, east, north = (float(value) for value in bounds)
     shown = all(math.isfinite(value) for value in bounds) and west < east and south < north
-    inside = -_MERCATOR_LATITUDE <= south and north <= _MERCATOR_LATITUDE and -180 <= west and east <= 180
+    inside = max(-south, north) <= _MERCATOR_LATITUDE and max(-west, east) <= 180
     return (west, south, east, north) if shown and inside else None
 
 

@@ -22,7 +22,7 @@ from refersat.scene.outputs import Found
 from refersat.scene.scene import Scene
 from refersat.scene.strategy import Advance
 from refersat.service.areas import limit_reader
-from refersat.service.catalog import Catalog, Entry, require_file
+from refersat.service.catalog import Catalog, require_file
 from refersat.service.display import Display, without_path
 from refersat.service.grids import box_in_degrees
 from refersat.service.metrics import Metrics
@@ -48,11 +48,11 @@ _ROWS = 1024
 log = logging.getLogger(__name__)
 
 
-class _Ended(Exception):
+class _EndedError(Exception):
     """The job was dismissed, or the server is being stopped."""
 
 
-class _TooLong(Exception):
+class _TooLongError(Exception):
     """The job has no time left."""
 
 
@@ -148,10 +148,10 @@ class Runner:
             record.save(folder)
             found = sum(answer.objects for answer in record.answers)
             self._store.end_job(job.id, "successful", f"found {found} objects" if found else "nothing found")
-        except (_Ended, CancelledError):
+        except (_EndedError, CancelledError):
             if self._stopping.is_set() and job.id not in self._dismissed:
                 return  # it stays "running" in the store, and goes on after a restart
-        except _TooLong:
+        except _TooLongError:
             self._store.end_job(job.id, "failed", f"took longer than {self._limits.job_hours:g} hours")
         except (UserError, Problem) as error:
             words = str(getattr(error, "detail", error))
@@ -176,9 +176,9 @@ class Runner:
 
         def check() -> None:
             if self._stopping.is_set() or job.id in self._dismissed:
-                raise _Ended
+                raise _EndedError
             if time.monotonic() > deadline:
-                raise _TooLong
+                raise _TooLongError
 
         messages: list[str] = []
         options = SceneOptions(

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS uploads (
 
 def now() -> str:
     """The time in UTC, as all documents tell it."""
-    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def new_id(kind: str) -> str:
@@ -144,8 +144,8 @@ class Store:
             values += status
         order = "DESC" if newest_first else "ASC"
         rows = self._do(
-            f"SELECT * FROM jobs WHERE {' AND '.join(wanted)} ORDER BY created {order}, rowid {order} LIMIT {int(limit)}",
-            values,
+            f"SELECT * FROM jobs WHERE {' AND '.join(wanted)} ORDER BY created {order}, rowid {order} LIMIT ?",
+            [*values, limit],
         )
         return [_job(row) for row in rows]
 
@@ -233,7 +233,7 @@ class Store:
 
 
 def _before(days: float) -> str:
-    return (datetime.now(timezone.utc) - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _job(row: sqlite3.Row) -> Job:

@@ -1,4 +1,4 @@
-"""The one thread in which the model answers: a bounded queue, shares of it, and questions that are answered together."""
+"""The one thread in which the model answers: a bounded queue, shares of it, and batches across clients."""
 
 from __future__ import annotations
 

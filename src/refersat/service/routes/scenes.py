@@ -111,7 +111,7 @@ def keep_upload(service: Service, file: UploadFile, tenant: str) -> Entry:
 
 @contextmanager
 def saved(service: Service, file: UploadFile) -> Iterator[Path]:
-    """The path of a file that came with a request, until the block ends; without an ending: what it is, it must show."""
+    """The path of a file that came with a request, until the block ends. It has no ending."""
     with tempfile.TemporaryDirectory(prefix="incoming-", dir=service.settings.data) as folder:
         path = Path(folder, "image")
         with path.open("wb") as stream:
