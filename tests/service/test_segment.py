@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tests.service.conftest import Serve, decoded, problem
 
 FILE = "image"
+ELSEWHERE = '{"type": "Polygon", "coordinates": [[[900, 0], [990, 0], [990, 9]]]}'
 
 
 def from_text(text: str) -> NDArray[np.uint8]:
@@ -104,9 +105,9 @@ def test_files_follow_another_threshold_without_asking_again(
     probability = decoded(client.get(links["probability"]).content)
     for threshold in (0.2, 0.03, 0.999):
         expected = probability > 255 * threshold
-        with rasterio.MemoryFile(client.get(links["mask"], params={"threshold": threshold}).content) as memory:
-            with memory.open() as dataset:
-                np.testing.assert_array_equal(dataset.read(1) > 0, expected)
+        content = client.get(links["mask"], params={"threshold": threshold}).content
+        with rasterio.MemoryFile(content) as memory, memory.open() as dataset:
+            np.testing.assert_array_equal(dataset.read(1) > 0, expected)
         features = client.get(links["geojson"], params={"threshold": threshold}).json()["features"]
         assert bool(features) == expected.any()
         assert client.get(links["overlay"], params={"threshold": threshold}).status_code == 200
@@ -151,7 +152,11 @@ def test_the_threshold_is_the_clients(client: TestClient) -> None:
         ({"scene": "photo", "phrases": "a", "area": "{"}, 400, "not even JSON"),
         ({"scene": "photo", "phrases": "a", "area": '{"type": "Point", "coordinates": [1, 2]}'}, 400, "no polygon"),
         (
-            {"scene": "photo", "phrases": "a", "area": '{"type": "Polygon", "coordinates": [[[900,0],[990,0],[990,9]]]}'},
+            {
+                "scene": "photo",
+                "phrases": "a",
+                "area": '{"type": "Polygon", "coordinates": [[[900,0],[990,0],[990,9]]]}',
+            },
             400,
             "outside of photo.png",
         ),

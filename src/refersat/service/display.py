@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import PIL.Image
@@ -27,6 +27,8 @@ from refersat.scene.window import Window
 from refersat.service.catalog import Entry, require_file
 from refersat.service.problems import Problem
 from refersat.vector import Ground
+
+_T = TypeVar("_T")
 
 TILE = 256
 _MERCATOR_LATITUDE = 85.05  # web maps end there
@@ -66,16 +68,14 @@ class _Look:
 
     bands: tuple[int, ...]
     radiometry: Radiometry
-    has_holes: bool
 
 
 class Display:
     """Makes pictures; remembers what it knows about files until they change."""
 
     def __init__(self) -> None:
-        self._facts: OrderedDict[Hashable, Facts] = OrderedDict()
-        self._looks: OrderedDict[Hashable, _Look] = OrderedDict()
-        self._lock = threading.Lock()
+        self._facts: _Memory[Facts] = _Memory()
+        self._looks: _Memory[_Look] = _Memory()
 
     def facts(self, entry: Entry) -> Facts:
         """What the header says.
@@ -84,12 +84,7 @@ class Display:
             Problem: 404 it is gone, 400 it cannot be read.
         """
         require_file(entry)
-        key = entry.version
-        known = self._recall(self._facts, key)
-        if known is None:
-            known = _read_facts(entry)
-            self._keep(self._facts, key, known)
-        return known
+        return self._facts.get(entry.version, lambda: _read_facts(entry))
 
     def tile(self, entry: Entry, z: int, x: int, y: int) -> bytes:
         """A map tile (PNG with alpha); transparent outside of the scene.
@@ -131,28 +126,28 @@ class Display:
             raise Problem(400, without_path(str(error), entry)) from error
 
     def _look(self, entry: Entry) -> _Look:
-        key = entry.version
-        known = self._recall(self._looks, key)
-        if known is None:
-            try:
-                with SceneReader(entry.address) as reader:
-                    known = _Look(reader.bands, reader.radiometry, reader.has_holes)
-            except UserError as error:
-                raise Problem(400, without_path(str(error), entry)) from error
-            self._keep(self._looks, key, known)
-        return known
+        return self._looks.get(entry.version, lambda: _read_look(entry))
 
-    def _recall(self, memory: OrderedDict[Hashable, Any], key: Hashable) -> Any:
-        with self._lock:
-            if key in memory:
-                memory.move_to_end(key)
-            return memory.get(key)
 
-    def _keep(self, memory: OrderedDict[Hashable, Any], key: Hashable, value: Any) -> None:
+class _Memory(Generic[_T]):
+    """The last things that were found out; any thread may use it."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[Hashable, _T] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, find: Callable[[], _T]) -> _T:
+        """What is known, or else is found."""
         with self._lock:
-            memory[key] = value
-            while len(memory) > _KEPT:
-                memory.popitem(last=False)
+            if key in self._known:
+                self._known.move_to_end(key)
+                return self._known[key]
+        found = find()
+        with self._lock:
+            self._known[key] = found
+            while len(self._known) > _KEPT:
+                self._known.popitem(last=False)
+        return found
 
 
 def _read_facts(entry: Entry) -> Facts:
@@ -173,6 +168,14 @@ def _read_facts(entry: Entry) -> Facts:
         if zooms is None:
             bounds = None
         return Facts(width, height, dataset.count, dataset.dtypes[0], _in_words(crs), gsd, bounds, zooms)
+
+
+def _read_look(entry: Entry) -> _Look:
+    try:
+        with SceneReader(entry.address, name=entry.name) as reader:
+            return _Look(reader.bands, reader.radiometry)
+    except UserError as error:
+        raise Problem(400, without_path(str(error), entry)) from error
 
 
 def _degrees(dataset: Any) -> tuple[float, float, float, float] | None:
