@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -188,14 +189,17 @@ def test_what_is_no_image_is_refused(client: TestClient, content: bytes, status:
     assert not [scene for scene in client.get("/v1/scenes").json()["scenes"] if scene["uploaded"]]
 
 
-def test_a_cut_image_is_told_of_and_names_no_path(client: TestClient, picture: bytes, tmp_path: Path) -> None:
+def test_a_cut_image_is_told_of_and_names_no_path(
+    client: TestClient, write_raster: Callable[..., Path], tmp_path: Path
+) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (80, 100, 3), np.uint8)
-    found = upload(client, encoded(noise)[:9000], "cut.png").json()
+    assert "cut short" in problem(upload(client, encoded(noise)[:9000]), 400)
+    path = write_raster("cut.tif", np.moveaxis(noise, -1, 0), compress="deflate")
+    found = upload(client, path.read_bytes()[:9000], "cut.tif").json()
     words = problem(client.post("/v1/segment", data={"scene": found["id"], "phrases": "a"}), 400)
-    assert "cut.png is damaged" in words
+    assert "cut.tif is damaged" in words
     assert str(tmp_path) not in words
-    words = problem(client.get(found["picture"]), 400)
-    assert str(tmp_path) not in words
+    assert str(tmp_path) not in problem(client.get(found["picture"]), 400)
 
 
 def test_a_files_name_does_not_decide_where_it_goes(client: TestClient, picture: bytes, tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 import numpy as np
+import PIL.Image
 import rasterio
 from rasterio.errors import RasterioError
 
@@ -78,7 +80,20 @@ def read_header(path: Path, limits: Limits) -> Header:
         raise Problem(400, "the file holds several rasters and none by itself: extract one with gdal_translate first")
     if bands > _MAX_BANDS or depth > _MAX_DECODED_BYTES_PER_PIXEL or max(blocks) > 4 * limits.pixels:
         raise Problem(413, f"the image has {bands} bands of {depth} bytes a pixel: select fewer with gdal_translate")
+    if driver == "PNG":
+        _require_whole(path)
     return Header(driver, ending, width, height)
+
+
+def _require_whole(path: Path) -> None:
+    """GDAL reads a PNG that is cut short without a word. This checks its sums, without decoding."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)  # its pixels were counted
+            with PIL.Image.open(path) as picture:
+                picture.verify()
+    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError):
+        raise Problem(400, "the image is damaged or cut short") from None
 
 
 def plain_stem(name: str) -> str:
