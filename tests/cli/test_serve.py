@@ -49,17 +49,8 @@ def test_a_missing_library_is_told_before_anything_is_loaded(capsys: Captured, m
 @pytest.mark.slow
 def test_the_built_in_model_is_served_and_ends_when_asked(tmp_path: Path) -> None:
     examples = Path(__file__).parents[2] / "examples"
-    command = [
-        sys.executable,
-        "-m",
-        "refersat",
-        "serve",
-        str(examples),
-        "--port",
-        "0",
-        "--data",
-        str(tmp_path / "data"),
-    ]
+    words = ["serve", str(examples), "--port", "0", "--data", str(tmp_path / "data")]
+    command = [sys.executable, "-m", "refersat", *words]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
     assert server.stdout is not None
     try:

@@ -84,9 +84,9 @@ def test_a_full_queue_is_asked_again(serve: Serve, photo: Path, monkeypatch: pyt
 
 
 def test_a_server_that_is_not_there_is_told_of() -> None:
-    with refersat.Client("http://127.0.0.1:9", timeout=5) as client:
-        with pytest.raises(UserError, match="is `refersat serve` running"):
-            client.about()
+    client = refersat.Client("http://127.0.0.1:9", timeout=5)
+    with client, pytest.raises(UserError, match="is `refersat serve` running"):
+        client.about()
 
 
 def test_the_token_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
