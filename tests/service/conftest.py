@@ -32,7 +32,7 @@ def serve(tmp_path: Path, make_segmenter: Callable[..., Segmenter]) -> Iterator[
         ) -> TestClient:
             settings = {"data": tmp_path / "data", "limits": Limits(**(limits or {})), **settings}
             app = create_app(Settings(scenes=tuple(map(str, scenes)), **settings), segmenter or make_segmenter())
-            return running.enter_context(TestClient(app, base_url="http://127.0.0.1"))
+            return running.enter_context(connect(app))
 
         yield start
 
@@ -55,6 +55,11 @@ def photo(tmp_path: Path, bright_square: NDArray[np.uint8]) -> Path:
 def picture(bright_square: NDArray[np.uint8]) -> bytes:
     """The bright square as the bytes of a PNG."""
     return encoded(bright_square)
+
+
+def connect(app: Any, **words: Any) -> TestClient:
+    """A client on this machine, as the server sees it."""
+    return TestClient(app, base_url="http://127.0.0.1", client=("127.0.0.1", 50000), **words)
 
 
 def encoded(rgb: NDArray[np.uint8], kind: str = "PNG") -> bytes:

@@ -25,7 +25,7 @@ from refersat.service.runner import MAX_STARTS
 from refersat.service.settings import Limits, Settings
 from refersat.service.store import Store
 from tests.scene.scenes import PixelModel, blobs
-from tests.service.conftest import Serve, ended, problem, wait_for
+from tests.service.conftest import Serve, connect, ended, problem, wait_for
 from tests.service.models import Gated
 
 REL = "http://www.opengis.net/def/rel/ogc/1.0"
@@ -226,7 +226,7 @@ def test_jobs_and_results_are_there_again_after_a_restart(
     settings = Settings(scenes=(str(geotiff),), data=tmp_path / "data")
     model = Gated(make_segmenter())
     model.gate.set()
-    with TestClient(create_app(settings, model), base_url="http://127.0.0.1") as client:
+    with connect(create_app(settings, model)) as client:
         done = submit(client).json()["jobID"]
         assert ended(client, done)["status"] == "successful"
         expected = client.get(f"/jobs/{done}/results").json()
@@ -235,7 +235,7 @@ def test_jobs_and_results_are_there_again_after_a_restart(
         interrupted, waiting = (submit(client, tile=16).json()["jobID"] for _ in range(2))
         assert model.busy.wait(30)
         threading_timer(model.gate.set, 0.3)  # the tile at hand is finished while the server ends
-    with TestClient(create_app(settings, make_segmenter()), base_url="http://127.0.0.1") as client:
+    with connect(create_app(settings, make_segmenter())) as client:
         assert client.get(f"/jobs/{done}/results").json() == expected
         assert client.get(expected["polygons"]["href"]).status_code == 200
         for job in (interrupted, waiting):
@@ -261,7 +261,7 @@ def test_a_job_that_may_be_what_stops_the_server_is_given_up(
         store.begin_job(job.id)
         store.wait_again()
     store.close()
-    with TestClient(create_app(settings, make_segmenter()), base_url="http://127.0.0.1") as client:
+    with connect(create_app(settings, make_segmenter())) as client:
         status = ended(client, job.id)
     assert status["status"] == "failed"
     assert f"stopped {MAX_STARTS} times" in status["message"]

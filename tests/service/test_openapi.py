@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from refersat.segmenter import Segmenter
 from refersat.service.app import create_app
 from refersat.service.settings import Limits, Settings
+from tests.service.conftest import connect
 
 STATUSES = {"200", "201", "204"}
 PHASES = (Phase.generate,)
@@ -50,7 +51,7 @@ def test_whatever_the_document_allows_is_answered_as_it_says(
 ) -> None:
     chosen = Settings(scenes=(str(geotiff), str(photo)), data=tmp_path / "data", limits=Limits(jobs=3))
     app = create_app(chosen, make_segmenter())
-    with TestClient(app, base_url="http://127.0.0.1") as client:
+    with connect(app) as client:
         made = client.post("/v1/segment", data={"scene": "scene", "phrases": "a", "keep": "true"}).json()["id"]
         job = client.post("/processes/segment/execution", json={"inputs": {"scene": "scene", "phrases": ["a"]}}).json()
         known = {"result": made, "job": job["jobID"], "scene": "scene", "process": "segment", "number": 1}

@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 
 from refersat.segmenter import Segmenter
-from tests.service.conftest import Serve, decoded, encoded, problem, wait_for
+from tests.service.conftest import Serve, connect, decoded, encoded, problem, wait_for
 from tests.service.models import Gated
 
 MakeSegmenter = Callable[..., Segmenter]
@@ -139,7 +139,7 @@ def test_one_failing_question_does_not_take_others_with_it(
 
     monkeypatch.setattr(Segmenter, "batch", failing)
     client = serve(segmenter=gated)
-    quiet = TestClient(client.app, base_url="http://127.0.0.1", raise_server_exceptions=False)
+    quiet = connect(client.app, raise_server_exceptions=False)
     with ThreadPoolExecutor(3) as pool:
         first = pool.submit(ask, quiet, encoded(pictures(1)[0]), ["the first"])
         assert gated.busy.wait(30)
@@ -164,6 +164,6 @@ def test_the_threads_end_with_the_server(make_segmenter: MakeSegmenter, tmp_path
     from refersat.service.app import create_app
     from refersat.service.settings import Settings
 
-    with TestClient(create_app(Settings(data=tmp_path / "d"), make_segmenter()), base_url="http://127.0.0.1") as client:
+    with connect(create_app(Settings(data=tmp_path / "d"), make_segmenter())) as client:
         assert client.get("/health").json()["status"] == "ok"
     wait_for(lambda: not [one for one in threading.enumerate() if one.name in ("refersat-model", "refersat-jobs")])

@@ -197,6 +197,8 @@ def test_the_server_says_what_it_is(client: TestClient) -> None:
     client.post("/v1/segment", data={"scene": "photo", "phrases": "a"})
     shown = client.get("/metrics").text
     assert 'refersat_http_requests_total{method="POST",route="/v1/segment",status="200"} 1.0' in shown
+    client.get("/v1/scenes/photo")
+    assert 'route="/v1/scenes/{scene}",status="200"' in client.get("/metrics").text
     assert 'refersat_questions_total{kind="waiting"} 1.0' in shown
     assert "process_resident_memory_bytes" in shown
 

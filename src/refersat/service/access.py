@@ -14,7 +14,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from refersat.service.problems import Problem, problem_response
 
-LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _OPEN = frozenset({"/", "/health", "/openapi.json", "/conformance", "/v1/about", "/favicon.svg", "/favicon.ico"})
 _OPEN_FOLDER = "/assets/"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -55,7 +54,7 @@ class Access:
         await self._app(scope, receive, send)
 
     def _require_name(self, headers: Headers) -> None:
-        if not self._tokens and _host_name(headers.get("host", "")) not in LOCAL_NAMES:
+        if not self._tokens and not is_loopback(_host_name(headers.get("host", ""))):
             raise Problem(403, "without a token this server answers to localhost and 127.0.0.1 only")
 
     def _require_own_page(self, scope: Scope, headers: Headers) -> None:
@@ -92,7 +91,7 @@ def tenant_of(request: Request) -> str:
 
 def is_loopback(host: str) -> bool:
     """Whether only programs on this machine reach an address or name."""
-    if host in LOCAL_NAMES:
+    if host == "localhost":
         return True
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -102,7 +101,7 @@ def is_loopback(host: str) -> bool:
 
 def _address_tenant(scope: Scope) -> str:
     host = scope["client"][0] if scope.get("client") else "unknown"
-    return "local" if is_loopback(host) or host == "testclient" else f"address-{host}"
+    return "local" if is_loopback(host) else f"address-{host}"
 
 
 def _host_name(host: str) -> str:

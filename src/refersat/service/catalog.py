@@ -73,6 +73,7 @@ class Catalog:
         self._store = store
         self._folder = settings.data / "uploads"
         self._folder.mkdir(parents=True, exist_ok=True)
+        self._known: dict[str, Entry] = {}  # the operator's, by id, when last looked at
         self._roots: list[Path] = []
         self._files: list[tuple[str, str, bool]] = []  # name, address, whether it is remote
         for scene in settings.scenes:
@@ -94,6 +95,7 @@ class Catalog:
                 name = path.relative_to(root).as_posix()
                 entry = Entry(_free(_slug(name), entries), name, str(path), _changed(str(path), remote=False))
                 entries[entry.id] = entry
+        self._known = entries
         return sorted(entries.values(), key=lambda entry: entry.name)
 
     def brought(self, tenant: str) -> list[Entry]:
@@ -109,9 +111,12 @@ class Catalog:
         upload = self._store.upload(identifier)
         if upload is not None and upload.tenant == tenant:
             return self._entry(upload)
-        for entry in self.own() if upload is None else ():
-            if entry.id == identifier:
-                return entry
+        if upload is None:
+            known = self._known.get(identifier)
+            if known is None or not _in_place(known):  # a map asks for many tiles: no look through folders for each
+                known = {entry.id: entry for entry in self.own()}.get(identifier)
+            if known is not None:
+                return known
         raise Problem(404, f"there is no scene {identifier!r}: GET /v1/scenes lists those that there are")
 
     def take(self, file: Path, name: str, tenant: str) -> Entry:
@@ -194,6 +199,11 @@ def _images(root: Path) -> Iterator[Path]:
             real = Path(os.path.realpath(path))
             if real.is_relative_to(root) and real.is_file():
                 yield real
+
+
+def _in_place(entry: Entry) -> bool:
+    """Whether a file is still itself, and no link that leads elsewhere."""
+    return entry.remote or (os.path.realpath(entry.address) == entry.address and Path(entry.address).is_file())
 
 
 def _slug(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 import time
 from dataclasses import dataclass
@@ -64,6 +65,8 @@ class Service:
             except Timeout:
                 raise UserError(f"another server uses {settings.data}: give this one its own --data") from None
             try:
+                for left in settings.data.glob("incoming-*"):  # by a server that was killed
+                    shutil.rmtree(left, ignore_errors=True)
                 metrics, display, limits = Metrics(), Display(), settings.limits
                 store = Store(settings.data / "service.sqlite")
                 catalog = Catalog(settings, store)

@@ -56,7 +56,7 @@ def landing_page(request: Request, f: Annotated[str | None, Query(pattern="^(jso
 @router.get("/conformance", response_model=Conformance, responses=problems())
 def conformance() -> Conformance:
     """The parts of OGC API - Processes that this server follows."""
-    classes = ("core", "ogc-process-description", "json", "oas30", "job-list", "dismiss")
+    classes = ("core", "ogc-process-description", "json", "job-list", "dismiss")
     return Conformance(conformsTo=[f"{_CONFORMANCE}/{name}" for name in classes])
 
 
