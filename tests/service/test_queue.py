@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -125,6 +127,39 @@ def test_who_waits_too_long_is_told_and_gives_the_place_back(serve: Serve, gated
     gated.gate.set()
     wait_for(lambda: client.get("/health").json()["queue"] == 0)
     assert ["b"] not in gated.batches
+
+
+def test_who_goes_away_gives_the_place_back(serve: Serve, gated: Gated, photo: Path) -> None:
+    client = serve(photo, segmenter=gated)
+    leave = threading.Event()
+    headers = {b"host": b"127.0.0.1", b"content-type": b"application/x-www-form-urlencoded"}
+    request = {"type": "http", "method": "POST", "path": "/v1/segment", "headers": list(headers.items())}
+    scope = {**request, "query_string": b"", "client": ("127.0.0.1", 1), "http_version": "1.1", "scheme": "http"}
+
+    async def leaving() -> None:
+        body = [{"type": "http.request", "body": b"scene=photo&phrases=forgotten", "more_body": False}]
+
+        async def receive() -> Any:
+            while not body and not leave.is_set():
+                await asyncio.sleep(0.01)
+            return body.pop() if body else {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            pass
+
+        await client.app(scope, receive, send)  # type: ignore[operator]
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(client.post, "/v1/segment", data={"scene": "photo", "phrases": "the first"})
+        assert gated.busy.wait(30)
+        second = pool.submit(asyncio.run, leaving())
+        wait_for(lambda: client.get("/health").json()["queue"] == 2)
+        leave.set()
+        wait_for(lambda: client.get("/health").json()["queue"] == 1)
+        gated.gate.set()
+        assert first.result().status_code == 200
+        second.result()
+    assert gated.batches == [["the first"]]
 
 
 def test_one_failing_question_does_not_take_others_with_it(

@@ -175,4 +175,5 @@ def _read_at(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
         whole = size == (dataset.width, dataset.height)
         how = Resampling.nearest if whole else Resampling.average
         values: NDArray[np.uint8] = dataset.read(1, out_shape=shape, resampling=how)
-        return values * (dataset.read_masks(1, out_shape=shape) > 0)
+        values[dataset.read_masks(1, out_shape=shape) == 0] = 0
+        return values

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from refersat.service.worker import ModelWorker
 if TYPE_CHECKING:
     import torch
 
-    from refersat.segmenter import Probability
+    from refersat.segmenter import Probability, Segmenter
 
 
 class SharedModel:
@@ -59,7 +60,13 @@ class SharedModel:
         segmenter = self._worker.segmenter
         for chunk in _chunks(questions, batch_size or segmenter.batch_size, alone=segmenter.device.type == "cpu"):
             self._check()
-            yield from self._worker.do(lambda chunk=chunk: list(segmenter.probabilities(chunk, batch_size=batch_size)))
+            yield from self._worker.do(partial(_answers, segmenter, chunk, batch_size))
+
+
+def _answers(
+    segmenter: Segmenter, chunk: Sequence[tuple[ImageSource, str]], batch_size: int | None
+) -> list[Probability]:
+    return list(segmenter.probabilities(chunk, batch_size=batch_size))
 
 
 def _chunks(

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, File, Query, Request, Response, UploadFile
 from fastapi import Path as InPath
@@ -29,7 +29,9 @@ SceneId = Annotated[str, InPath(max_length=300)]
 Zoom = Annotated[int, InPath(ge=0, le=30)]
 Index = Annotated[int, InPath(ge=0, lt=2**30)]
 Side = Annotated[int | None, Query(ge=1, le=20_000, description="The longer side in pixels, at most.")]
-A_PNG = {200: {"content": {PNG: {"schema": {"type": "string", "format": "binary"}}}, "description": "A PNG."}}
+A_PNG: dict[int | str, dict[str, Any]] = {
+    200: {"content": {PNG: {"schema": {"type": "string", "format": "binary"}}}, "description": "A PNG."}
+}
 
 router = APIRouter(prefix="/v1/scenes", tags=["scenes"])
 log = logging.getLogger(__name__)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -29,6 +30,8 @@ from refersat.service.schemas import Phrase, ResultDocument
 from refersat.service.store import now
 from refersat.service.uploads import plain_name, read_header
 from refersat.service.worker import Question
+
+_LOOK = 0.5  # seconds between two looks whether the client is still there
 
 router = APIRouter(tags=["segment"])
 
@@ -73,17 +76,35 @@ async def segment(
             entry = await run_in_threadpool(service.catalog.find, scene or "", tenant)
         wanted = tuple(dict.fromkeys(outputs or ()))
         question = await run_in_threadpool(_question, service, entry, tenant, plain, threshold, area, wanted, keep)
-        future = asyncio.wrap_future(service.worker.ask(question))
-        try:
-            answered: Answered = await asyncio.wait_for(future, limits.timeout_s)
-        except TimeoutError:
-            raise Problem(504, f"no answer within {limits.timeout_s:g} s: ask again later, or as a job") from None
-        except asyncio.CancelledError:
-            if question.future.cancelled():  # by the server, not by the client
-                raise Problem(503, "the server is being stopped", headers={"Retry-After": "10"}) from None
-            raise
+        answered = await _answered(request, service.worker.ask(question), limits.timeout_s)
     root = request.scope.get("root_path", "")
     return result_document(answered.record, root, outputs=answered.outputs, kept=answered.kept)
+
+
+async def _answered(request: Request, asked: Future[Answered], seconds: float) -> Answered:
+    """What the worker answers. A question that nobody waits for any more gives its place back.
+
+    Raises:
+        Problem: it took too long, or the server is being stopped.
+    """
+    answer = asyncio.wrap_future(asked)
+    gone = asyncio.create_task(_disconnected(request))
+    try:
+        await asyncio.wait((answer, gone), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            words = "nobody waits for the answer" if gone.done() else f"no answer within {seconds:g} s"
+            raise Problem(504, f"{words}: ask again later, or as a job")
+        if asked.cancelled():
+            raise Problem(503, "the server is being stopped", headers={"Retry-After": "10"})
+        return answer.result()
+    finally:
+        gone.cancel()
+        answer.cancel()  # and with it what waits in the queue
+
+
+async def _disconnected(request: Request) -> None:
+    while not await request.is_disconnected():
+        await asyncio.sleep(_LOOK)
 
 
 def _question(
