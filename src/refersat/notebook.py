@@ -64,7 +64,7 @@ def _mask_picture(found: Found) -> PIL.Image.Image | None:
         return None
     # Small objects in a large scene stay visible: any share of a pixel is shown, the whole of it fully.
     strength = np.sqrt(share)[..., None]
-    dark, bright = np.float32((24, 27, 33)), np.float32(MASK)
+    dark, bright = np.array((24, 27, 33), np.float32), np.array(MASK, np.float32)
     return PIL.Image.fromarray(np.rint(dark + (bright - dark) * strength).astype(np.uint8))
 
 

@@ -72,7 +72,7 @@ def decoded(content: bytes) -> NDArray[np.uint8]:
     return np.asarray(PIL.Image.open(BytesIO(content)))
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
     """What a condition gives as soon as it holds."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
