@@ -55,7 +55,7 @@ def test_whatever_the_document_allows_is_answered_as_it_says(
         made = client.post("/v1/segment", data={"scene": "scene", "phrases": "a", "keep": "true"}).json()["id"]
         job = client.post("/processes/segment/execution", json={"inputs": {"scene": "scene", "phrases": ["a"]}}).json()
         known = {"result": made, "job": job["jobID"], "scene": "scene", "process": "segment", "number": 1}
-        document = schemathesis.openapi.from_asgi("/openapi.json", app)
+        document = schemathesis.openapi.from_asgi("/openapi.json", running(app))
         statuses: dict[str, set[int]] = {}
         for found in document.get_all_operations():
             operation = found.ok()
@@ -65,6 +65,20 @@ def test_whatever_the_document_allows_is_answered_as_it_says(
     never = {label for label, seen in statuses.items() if not seen & {200, 201, 204}}
     assert never <= UNLIKELY
     assert len(statuses) > 20
+
+
+def running(app: Any) -> Any:
+    """An application that was started already, for a client that would start it again."""
+
+    async def answering(scope: Any, receive: Any, send: Any) -> None:
+        while scope["type"] == "lifespan":
+            event = (await receive())["type"]
+            await send({"type": f"{event}.complete"})
+            if event == "lifespan.shutdown":
+                return
+        await app(scope, receive, send)
+
+    return answering
 
 
 def ask(operation: Any, parameters: dict[str, Any], statuses: dict[str, set[int]]) -> None:

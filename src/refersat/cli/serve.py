@@ -139,6 +139,8 @@ def serve(
 
 def _run(settings: Settings, listener: socket.socket, *, model: str, device: str, dtype: str, verbose: bool) -> None:
     import logging
+    import signal
+    from contextlib import suppress
 
     import uvicorn
 
@@ -158,7 +160,10 @@ def _run(settings: Settings, listener: socket.socket, *, model: str, device: str
         proxy_headers=False,  # the queue's shares go by the address that connects, not by one that a header claims
         timeout_graceful_shutdown=10,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    # Once all has come down in order, uvicorn raises the signal again: to be told to stop is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 def _require_libraries() -> None:

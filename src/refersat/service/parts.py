@@ -59,7 +59,7 @@ class Service:
     def make(cls, settings: Settings, segmenter: Segmenter) -> Service:
         """Put the parts together; nothing runs yet."""
         with output_folder(settings.data):
-            lock = FileLock(settings.data / "lock")
+            lock = FileLock(settings.data / "lock", thread_local=False)  # another thread may let go of it
             try:
                 lock.acquire(timeout=0)
             except Timeout:
