@@ -12,15 +12,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from refersat.client import Client
     from refersat.result import Result
     from refersat.scene.options import SceneOptions
     from refersat.scene.scene import Scene
     from refersat.segmenter import Segmenter, load
 
 __version__ = "0.1.0"
-__all__ = ["Result", "Scene", "SceneOptions", "Segmenter", "__version__", "load"]
+__all__ = ["Client", "Result", "Scene", "SceneOptions", "Segmenter", "__version__", "load"]
 
 _HOMES = {
+    "Client": "refersat.client",
     "Result": "refersat.result",
     "Scene": "refersat.scene.scene",
     "SceneOptions": "refersat.scene.options",

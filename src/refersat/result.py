@@ -116,6 +116,12 @@ class Result:
         write_file(overlay, picture.getvalue())
         return mask, overlay
 
+    def _repr_html_(self) -> str:
+        """Picture and numbers, for notebooks."""
+        from refersat.notebook import result_html
+
+        return result_html(self)
+
     def __repr__(self) -> str:
         found = f"{self.area_px} of {self.mask.size} px" if self.present else "not found"
         return f"Result({self.phrase!r}: {found}, score {self.score:.2f}, model {self.model})"

@@ -16,7 +16,7 @@ import refersat
 from refersat.cli import main as command_line
 from refersat.errors import UserError
 
-COMMANDS = ["predict", "scene", "models", "data", "evaluate", "train", "doctor"]
+COMMANDS = ["predict", "scene", "serve", "models", "data", "evaluate", "train", "doctor"]
 HEAVY = {"torch", "transformers", "numpy", "cv2", "rasterio", "pyogrio", "PIL"}
 STARTS = {
     "import refersat": ["-c", "import refersat"],

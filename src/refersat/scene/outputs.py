@@ -88,6 +88,12 @@ class Found:
     instances: Path | None
     vectors: Path
 
+    def _repr_html_(self) -> str:
+        """Picture and numbers, for notebooks."""
+        from refersat.notebook import found_html
+
+        return found_html(self)
+
 
 @dataclass(frozen=True)
 class Run:

@@ -58,6 +58,7 @@ class SceneReader:
         stretch: from values to 8 bits; the same everywhere in the scene.
         nodata: a pixel with this value in all of the bands holds no data, whatever the file says.
         asset: which asset of a STAC item.
+        name: what messages and outputs call it; its address when None.
 
     Attributes:
         width, height: of the scene, in pixels.
@@ -80,10 +81,11 @@ class SceneReader:
         stretch: Stretch = None,
         nodata: float | None = None,
         asset: str | None = None,
+        name: str | None = None,
     ) -> None:
         self.nodata = nodata
         self.source = find_source(scene, asset=asset)
-        self.name = self.source.address
+        self.name = name or self.source.address
         self._lock = Lock()
         self._environment: Any = rasterio.Env(GDAL_CACHEMAX=_CACHE)
         self._environment.__enter__()
@@ -106,7 +108,7 @@ class SceneReader:
 
     def _open(self) -> tuple[Any, bool]:
         try:
-            dataset, placed = open_raster(self.name)
+            dataset, placed = open_raster(self.source.address)
         except RasterioError as error:
             reason = " ".join(str(error).split()) if self.source.remote else "rasterio cannot read it as a raster"
             raise UserError(f"cannot open {self.name}: {reason}") from error

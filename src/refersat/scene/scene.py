@@ -57,6 +57,7 @@ class Scene:
         nodata: a pixel that has this value in all of the bands does not count, as if the file said so.
         aoi: a file of polygons to stay inside of.
         asset: which asset of a STAC item.
+        name: what messages and outputs call it; its address when None.
 
     Raises:
         UserError: there is no such scene, it cannot be read, or it has no place that refersat can use.
@@ -71,8 +72,9 @@ class Scene:
         nodata: float | None = None,
         aoi: str | Path | None = None,
         asset: str | None = None,
+        name: str | None = None,
     ) -> None:
-        self.reader = SceneReader(scene, bands=bands, stretch=stretch, nodata=nodata, asset=asset)
+        self.reader = SceneReader(scene, bands=bands, stretch=stretch, nodata=nodata, asset=asset, name=name)
         self._stretch = stretch
         if aoi is not None:
             from refersat.scene.area import read_area
