@@ -20,7 +20,12 @@ describe("the history", () => {
   it("has the latest phrase first, once, and an end", () => {
     const history = remember(["a", "b"], ["b", "c"]);
     expect(history).toEqual(["b", "c", "a"]);
-    expect(remember(Array.from({ length: 40 }, (_, i) => `${i}`), ["x"])).toHaveLength(12);
+    expect(
+      remember(
+        Array.from({ length: 40 }, (_, i) => `${i}`),
+        ["x"],
+      ),
+    ).toHaveLength(12);
   });
 
   it("survives a reload, and what others wrote", () => {

@@ -30,6 +30,9 @@ export function Downloads({ layer }: { layer: Layer }) {
 
   return (
     <ul class="downloads" aria-label={`Download ${layer.answer.phrase}`}>
+      <li aria-hidden="true">
+        <Icon name="download" />
+      </li>
       {KINDS.map(({ link, title, what }) => {
         const path = linkAt(layer, layer.answer.links[link], threshold.value);
         return (
@@ -45,7 +48,7 @@ export function Downloads({ layer }: { layer: Layer }) {
                 void fetchFile(path, title);
               }}
             >
-              <Icon name="download" /> {title}
+              {title}
             </a>
           </li>
         );

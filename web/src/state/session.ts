@@ -234,6 +234,7 @@ export class Session {
     keepAnswer(sessionStorage, scene.id, { id: result.id, job });
     this.say(result.answers.map(answerWords).join(" "));
     for (const text of result.messages) this.notice("info", text);
+    if (result.answers.every(({ found }) => !found)) this.notice("info", absentWords(result));
     for (const { number } of result.answers) void this.outline(`${result.id}-${number}`);
     for (const { number } of result.answers) void this.tally(`${result.id}-${number}`);
   }
@@ -275,6 +276,11 @@ export class Session {
 /** The address of the probability of a whole layer, not larger than a screen needs. */
 export function probabilityPicture(layer: Layer): string {
   return `${layer.answer.links.probability}?side=${HISTOGRAM_SIDE}`;
+}
+
+function absentWords({ answers, area }: Result): string {
+  const phrases = answers.map(({ phrase }) => `“${phrase}”`).join(", ");
+  return `Nothing found for ${phrases}. Try other words${area ? ", or look everywhere" : ""}.`;
 }
 
 function answerWords({ phrase, found, objects, area, area_unit }: Result["answers"][number]): string {
