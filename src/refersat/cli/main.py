@@ -15,6 +15,7 @@ from refersat.cli.doctor import doctor
 from refersat.cli.evaluate import evaluate
 from refersat.cli.predict import predict
 from refersat.cli.scene import scene
+from refersat.cli.serve import serve
 from refersat.cli.train import train
 from refersat.errors import UserError
 
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.command("predict", short_help="Masks of what phrases name in images.")(predict)
 app.command("scene", short_help="Raster and polygons of what phrases name in a scene of any size.")(scene)
+app.command("serve", short_help="A page in the browser and an API.")(serve)
 app.command("evaluate", short_help="Measure a model on a data set.")(evaluate)
 app.command("train", short_help="Train a model from a recipe.")(train)
 app.command("doctor", short_help="What is installed, what it runs on, whether it works.")(doctor)

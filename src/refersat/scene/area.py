@@ -39,12 +39,17 @@ def read_area(path: Path, reader: SceneReader) -> shapely.Polygon | shapely.Mult
     area = shapely.union_all([shapely.make_valid(polygon) for polygon in polygons])
     if not isinstance(area, (shapely.Polygon, shapely.MultiPolygon)) or area.is_empty:
         raise UserError(f"{path} holds no polygon: --aoi takes an area")
-    return _in_pixels(area, about["crs"], path, reader)
+    return area_in_pixels(area, about["crs"], str(path), reader)
 
 
-def _in_pixels(
-    area: shapely.Polygon | shapely.MultiPolygon, crs: str | None, path: Path, reader: SceneReader
+def area_in_pixels(
+    area: shapely.Polygon | shapely.MultiPolygon, crs: str | None, name: str, reader: SceneReader
 ) -> shapely.Polygon | shapely.MultiPolygon:
+    """An area in a CRS, in pixels of a scene; `name` is what messages call it.
+
+    Raises:
+        UserError: nobody can say where it lies in the scene.
+    """
     to_pixels = ~reader.transform
     a, b, c, d, e, f = to_pixels[:6]
 
@@ -54,7 +59,7 @@ def _in_pixels(
 
     if crs is None or reader.crs_wkt is None:
         if crs is not None and reader.placed:
-            raise UserError(f"{reader.name} has no CRS, so nobody can say where {path} lies in it: assign one")
+            raise UserError(f"{reader.name} has no CRS, so nobody can say where {name} lies in it: assign one")
         return shapely.transform(area, place)
     there, here = pyproj.CRS.from_user_input(crs), pyproj.CRS.from_wkt(reader.crs_wkt)
     if there == here:
@@ -67,6 +72,6 @@ def _in_pixels(
 
     rough = shapely.transform(area, project)
     if not np.isfinite(shapely.get_coordinates(rough)).all():
-        raise UserError(f"{path} lies where the CRS of {reader.name} does not reach")
+        raise UserError(f"{name} lies where the CRS of {reader.name} does not reach")
     pixel = (area.length / rough.length) if rough.length else 1.0
     return shapely.transform(shapely.segmentize(area, _STEP * pixel), project)

@@ -54,6 +54,7 @@ class SceneReader:
         bands: one or three band numbers from 1; those that the file calls red, green and blue when None.
         stretch: from values to 8 bits; the same everywhere in the scene.
         asset: which asset of a STAC item.
+        name: what messages and outputs call it; its address when None.
 
     Attributes:
         width, height: of the scene, in pixels.
@@ -74,9 +75,10 @@ class SceneReader:
         bands: Sequence[int] | None = None,
         stretch: Stretch = None,
         asset: str | None = None,
+        name: str | None = None,
     ) -> None:
         self.source = find_source(scene, asset=asset)
-        self.name = self.source.address
+        self.name = name or self.source.address
         self._lock = Lock()
         self._environment: Any = rasterio.Env(GDAL_CACHEMAX=_CACHE)
         self._environment.__enter__()
@@ -99,7 +101,7 @@ class SceneReader:
 
     def _open(self) -> tuple[Any, bool]:
         try:
-            return open_raster(self.name)
+            return open_raster(self.source.address)
         except RasterioError as error:
             reason = " ".join(str(error).split()) if self.source.remote else "rasterio cannot read it as a raster"
             raise UserError(f"cannot open {self.name}: {reason}") from error

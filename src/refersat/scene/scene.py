@@ -55,6 +55,7 @@ class Scene:
             8-bit values stay as they are and others are stretched by percentile.
         aoi: a file of polygons to stay inside of.
         asset: which asset of a STAC item.
+        name: what messages and outputs call it; its address when None.
 
     Raises:
         UserError: there is no such scene, it cannot be read, or it has no place that refersat can use.
@@ -68,8 +69,9 @@ class Scene:
         stretch: Stretch = None,
         aoi: str | Path | None = None,
         asset: str | None = None,
+        name: str | None = None,
     ) -> None:
-        self.reader = SceneReader(scene, bands=bands, stretch=stretch, asset=asset)
+        self.reader = SceneReader(scene, bands=bands, stretch=stretch, asset=asset, name=name)
         self._stretch = stretch
         if aoi is not None:
             from refersat.scene.area import read_area

@@ -1,0 +1,1 @@
+"""`refersat serve`: a web page and an API around one model. `refersat.service.app.create_app` puts it together."""
