@@ -15,7 +15,7 @@ function licences(): Plugin {
     name: "licences",
     apply: "build",
     generateBundle() {
-      this.emitFile({ type: "asset", fileName: "licences.txt", source: BUNDLED.map(text).join("\n\n") });
+      this.emitFile({ type: "asset", fileName: "assets/licences.txt", source: BUNDLED.map(text).join("\n\n") });
     },
   };
 }

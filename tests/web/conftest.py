@@ -10,6 +10,7 @@ import pytest
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
+
     from tests.web.stand_in import StandIn
 
 # WebGL without a graphics card: Chromium's own software renderer

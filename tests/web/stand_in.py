@@ -18,20 +18,26 @@ if TYPE_CHECKING:
 
 ADDRESS = "http://page.test/"
 PAGE = Path(__file__).resolve().parents[2] / "src" / "refersat" / "service" / "page"
-TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".txt": "text/plain"}
+TYPES = {
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain",
+}
 CSP = (
     "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
-    "connect-src 'self' data: blob:; worker-src 'self' blob:; child-src blob:; font-src 'self' data:; object-src 'none'; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    "connect-src 'self' data: blob:; worker-src 'self' blob:; child-src blob:; font-src 'self' data:; "
+    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 WIDTH, HEIGHT = 320, 200
 ABSENT = "unicorn"  # phrases with this word find nothing
 BOUNDS = [120.98, 14.58, 120.99, 14.59]
 
 PICTURE = {
-    "id": "ships", "name": "ships.jpg", "uploaded": False, "kind": "picture", "width": WIDTH, "height": HEIGHT, "bands": 3,
-    "dtype": "uint8", "crs": None, "gsd": None, "bounds": None, "tiles": None, "minzoom": None, "maxzoom": None,
-    "picture": "/v1/scenes/ships/picture.png", "run": "segment",
+    "id": "ships", "name": "ships.jpg", "uploaded": False, "kind": "picture", "width": WIDTH, "height": HEIGHT,
+    "bands": 3, "dtype": "uint8", "crs": None, "gsd": None, "bounds": None, "tiles": None, "minzoom": None,
+    "maxzoom": None, "picture": "/v1/scenes/ships/picture.png", "run": "segment",
 }  # fmt: skip
 MAP = {
     **PICTURE, "id": "harbour", "name": "harbour.tif", "kind": "map", "crs": "EPSG:4326", "gsd": 0.3, "bounds": BOUNDS,
@@ -59,7 +65,9 @@ class StandIn:
     token: str | None = None
     problems: dict[str, tuple[int, dict[str, Any], dict[str, str]]] = field(default_factory=dict)
     """By method and path, "POST /v1/segment": status, body and headers of the next answer; then it works."""
-    steps: list[tuple[str, int]] = field(default_factory=lambda: [("running", 30), ("running", 70), ("successful", 100)])
+    steps: list[tuple[str, int]] = field(
+        default_factory=lambda: [("running", 30), ("running", 70), ("successful", 100)]
+    )
     """Status and progress of a job, one for each time that the page looks; the last one stays."""
     held: bool = False
     """Whether POST /v1/segment never answers."""
@@ -74,7 +82,12 @@ class StandIn:
         call = f"{request.method} {where.path}"
         self.asked.append(call)
         api = where.path.startswith(("/v1/", "/jobs", "/processes"))
-        if api and self.token and where.path != "/v1/about" and request.headers.get("authorization") != f"Bearer {self.token}":
+        if (
+            api
+            and self.token
+            and where.path != "/v1/about"
+            and request.headers.get("authorization") != f"Bearer {self.token}"
+        ):
             _problem(route, 401, {"title": "No Token", "detail": "This server wants a token."})
         elif call in self.problems:
             status, body, headers = self.problems.pop(call)
@@ -114,7 +127,9 @@ class StandIn:
             found = self.results.get(match[1])
             route.fulfill(json=found) if found else _problem(route, 404, {"detail": "No such result."})
         elif path.endswith("polygons.geojson"):
-            route.fulfill(json=_polygons(threshold), headers=_attachment("polygons.geojson"))
+            route.fulfill(
+                json=_polygons(threshold, self._area_m2(path, threshold)), headers=_attachment("polygons.geojson")
+            )
         elif path.endswith(("overlay.png", "mask.tif", "polygons.gpkg")):
             route.fulfill(body=path.encode(), headers=_attachment(path.rsplit("/", 1)[1]))
         elif "/probability/" in path or "/tiles/" in path:
@@ -130,8 +145,9 @@ class StandIn:
     def _about(self) -> dict[str, Any]:
         limits = {"upload_bytes": 1_000_000, "pixels": 10**8, "segment_pixels": 10**7, "phrases": 4}
         return {
-            "version": "0", "model": "stand-in", "summary": "Answers at once.", "notes": ["Knows a hill."], "licence": None,
-            "threshold": 0.5, "token_required": self.token is not None, "examples": ["the hill", "all ships"], "limits": limits,
+            "version": "0", "model": "stand-in", "summary": "Answers at once.", "notes": ["Knows a hill."],
+            "licence": None, "threshold": 0.5, "token_required": self.token is not None,
+            "examples": ["the hill", "all ships"], "limits": limits,
         }  # fmt: skip
 
     def _job(self, route: Route, request: Request, job: str) -> None:
@@ -146,17 +162,27 @@ class StandIn:
             self._result(job, MAP, inputs["phrases"])
         route.fulfill(json=status)
 
+    def _area_m2(self, path: str, threshold: float) -> float | None:
+        scene = self.results[path.split("/")[3]]["kind"]
+        return float(area_at(threshold)) if scene == "map" else None
+
     def _status(self, job: str) -> dict[str, Any]:
         status, progress = self.jobs[job]["steps"][0]
         message = "The model fell over." if status == "failed" else f"looking: {progress} of 100 steps"
-        return {"jobID": job, "status": status, "progress": progress, "message": message, "inputs": self.jobs[job]["inputs"]}
+        return {
+            "jobID": job,
+            "status": status,
+            "progress": progress,
+            "message": message,
+            "inputs": self.jobs[job]["inputs"],
+        }
 
     def _result(self, name: str, scene: dict[str, Any], phrases: list[str]) -> dict[str, Any]:
         name = f"{name}-{len(self.results)}" if name.startswith("r") else name
         answers = [_answer(f"/v1/results/{name}/{i}", i, phrase, scene) for i, phrase in enumerate(phrases, 1)]
         self.results[name] = {
-            "id": name, "scene": scene["id"], "kind": scene["kind"], "model": "stand-in", "threshold": 0.5, "area": None,
-            "messages": [], "answers": answers, "links": {},
+            "id": name, "scene": scene["id"], "kind": scene["kind"], "model": "stand-in", "threshold": 0.5,
+            "area": None, "messages": [], "answers": answers, "links": {},
         }  # fmt: skip
         return self.results[name]
 
@@ -173,11 +199,17 @@ def _answer(base: str, number: int, phrase: str, scene: dict[str, Any]) -> dict[
     }  # fmt: skip
 
 
-def _polygons(threshold: float) -> dict[str, Any]:
+def _polygons(threshold: float, area: float | None) -> dict[str, Any]:
     """One square of the right area; several objects would only be more of the same."""
     half = 100 * (1 - threshold) * 0.88
-    (x, y), properties = (WIDTH / 2, HEIGHT / 2), {"score": 0.97, "area": area_at(threshold), "area_unit": "px", "instance": 1}
-    ring = [[x - half, y - half], [x + half, y - half], [x + half, y + half], [x - half, y + half], [x - half, y - half]]
+    (x, y), properties = (WIDTH / 2, HEIGHT / 2), {"score": 0.97, "area_m2": area, "instance": 1}
+    ring = [
+        [x - half, y - half],
+        [x + half, y - half],
+        [x + half, y + half],
+        [x - half, y + half],
+        [x - half, y - half],
+    ]
     geometry = {"type": "Polygon", "coordinates": [ring]}
     feature = {"type": "Feature", "properties": {"phrase": "the hill", **properties}, "geometry": geometry}
     return {"type": "FeatureCollection", "features": [feature]}
@@ -199,4 +231,8 @@ def _png(grey: np.ndarray) -> bytes:
 
 
 def _problem(route: Route, status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
-    route.fulfill(status=status, body=json.dumps({"status": status, **body}), headers={"Content-Type": "application/problem+json", **(headers or {})})
+    route.fulfill(
+        status=status,
+        body=json.dumps({"status": status, **body}),
+        headers={"Content-Type": "application/problem+json", **(headers or {})},
+    )

@@ -46,7 +46,13 @@ export function App({ session, onToken }: { session: Session; onToken: (token: s
       </aside>
       <main class="stage" aria-label="Image">
         <div ref={container} class="map" />
-        {!scene && <p class="empty">Drop an aerial image here, and say in words what to find in it.</p>}
+        {!scene && (
+          <div class="empty">
+            <Logo />
+            <p>Say what you mean in an aerial image.</p>
+            <p>Drop one here, type a phrase, and take the polygons away.</p>
+          </div>
+        )}
       </main>
       <DropTarget />
       <TokenDialog onToken={onToken} />

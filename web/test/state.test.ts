@@ -70,9 +70,14 @@ describe("what a layer covers", () => {
   });
 
   it("is what the service counts when the slider rests", () => {
-    const features = [30, 41].map((area) => ({ properties: { area } }));
+    const features = [30, 41].map((area) => ({ properties: { area_m2: area } }));
     const outlined = { threshold: 0.2, objects: { features } as unknown as Objects };
     expect(measure({ ...base, histogram, outlined }, 0.2)).toEqual({ area: 71, objects: 2, exact: true });
+  });
+
+  it("is counted in the pixels of a plain image", () => {
+    const plain = { ...base, histogram, answer: { ...answer, area: 20, area_unit: "px" as const } };
+    expect(measure(plain, 0.2)).toEqual({ area: 30, objects: null, exact: true });
   });
 
   it("is nothing where nothing was found", () => {

@@ -91,9 +91,10 @@ export interface Job {
 /** One object of one phrase in a GeoJSON of the service. */
 export interface ObjectProperties {
   phrase: string;
+  /** Mean probability of its pixels. */
   score: number;
-  area: number;
-  area_unit: "m2" | "px";
+  /** Null on a plain image. */
+  area_m2: number | null;
   instance: number;
 }
 

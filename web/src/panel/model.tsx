@@ -20,7 +20,7 @@ export function ModelCard() {
       )}
       {about.licence && <p>Weights: {about.licence}</p>}
       <p>
-        refersat {about.version} · <a href="./licences.txt">licences of this page's parts</a>
+        refersat {about.version} · <a href="./assets/licences.txt">licences of this page's parts</a>
       </p>
     </details>
   );

@@ -1,6 +1,6 @@
 import { Fragment } from "preact";
 import { useState } from "preact/hooks";
-import type { Box, Objects } from "../api/types";
+import type { Box, ObjectProperties, Objects } from "../api/types";
 import { boxAround } from "../map/space";
 import { css } from "../state/colours";
 import { type Layer, measure } from "../state/layer";
@@ -150,13 +150,15 @@ function Stepper({ objects }: { objects: Objects }) {
         <Icon name="back" />
       </button>
       <span aria-live="polite">
-        {current
-          ? `${at + 1} of ${count(features.length)} · ${areaWords(current.area, current.area_unit)} · score ${current.score.toFixed(2)}`
-          : plural(features.length, "object")}
+        {current ? `${at + 1} of ${count(features.length)}${objectWords(current)}` : plural(features.length, "object")}
       </span>
       <button type="button" class="plain" aria-label="Next object" onClick={() => go(1)}>
         <Icon name="next" />
       </button>
     </div>
   );
+}
+
+function objectWords({ area_m2, score }: ObjectProperties): string {
+  return `${area_m2 === null ? "" : ` · ${areaWords(area_m2, "m2")}`} · score ${score.toFixed(2)}`;
 }

@@ -47,14 +47,16 @@ export function measure(layer: Layer, threshold: number): Measure {
   const { answer, ownThreshold, outlined, histogram } = layer;
   if (!answer.found) return { area: 0, objects: 0, exact: true };
   if (threshold === ownThreshold) return { area: answer.area, objects: answer.objects, exact: true };
-  if (outlined?.threshold === threshold) {
-    const { features } = outlined.objects;
-    const area = features.reduce((sum, { properties }) => sum + properties.area, 0);
-    return { area, objects: features.length, exact: true };
+  const features = outlined?.threshold === threshold ? outlined.objects.features : null;
+  const objects = features ? features.length : null;
+  if (features && answer.area_unit === "m2") {
+    const area = features.reduce((sum, { properties }) => sum + (properties.area_m2 ?? 0), 0);
+    return { area, objects, exact: true };
   }
-  if (!histogram) return { area: answer.area, objects: null, exact: false };
+  if (!histogram) return { area: answer.area, objects, exact: false };
   const own = pixelsAbove(histogram, ownThreshold);
-  return { area: own ? (answer.area * pixelsAbove(histogram, threshold)) / own : 0, objects: null, exact: false };
+  const area = own ? Math.round((answer.area * pixelsAbove(histogram, threshold)) / own) : 0;
+  return { area, objects, exact: answer.area_unit === "px" && own === answer.area }; // not from a reduced picture
 }
 
 /** A link of a layer that follows the slider. */
