@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # WebGL without a graphics card: Chromium's own software renderer
 ARGUMENTS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--force-color-profile=srgb"]
-PATIENCE = 60_000  # ms; machines that test may be busy
+PATIENCE = 120_000  # ms; machines that test may be busy
 
 
 @pytest.fixture(scope="session")
@@ -32,8 +32,8 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A fresh window of 1280 x 720; a script of the page that throws fails the test."""
-    context = browser.new_context(viewport={"width": 1280, "height": 720}, reduced_motion="reduce")
+    """A fresh window, small, as it is drawn in software; a script of the page that throws fails the test."""
+    context = browser.new_context(viewport={"width": 1000, "height": 600}, reduced_motion="reduce")
     page = context.new_page()
     page.set_default_timeout(PATIENCE)
     thrown: list[str] = []

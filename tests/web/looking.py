@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MAGENTA = (255, 40, 120)  # the first colour of a mask
 CYAN = (0, 194, 255)  # the second
-PATIENCE = 60.0  # s
+PATIENCE = 120.0  # s
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ def eventually(look: Callable[[], T], holds: Callable[[T], bool] = bool) -> T:
         if holds(seen):
             return seen
         assert time.monotonic() < deadline, f"still {seen!r} after {PATIENCE:.0f} s"
-        time.sleep(0.2)
+        time.sleep(0.4)
 
 
 def map_picture(page: Page) -> NDArray[np.int16]:
