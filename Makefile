@@ -1,5 +1,7 @@
 # make demo    install, then segment the example images with the built-in model
 # make test    install, then lint, type-check and run every test
+# make web       build the page of `refersat serve` from web/ (needs npm)
+# make web-check its lint, types and tests, and that the built files in the repository are those of its sources
 # make lint | format | clean
 
 PYTHON ?= python3
@@ -9,9 +11,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 DEMO := out/demo
+PAGE := src/refersat/service/page
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format web web-check clean
 
 demo: $(VENV)/.installed
 	@rm -rf $(DEMO)
@@ -32,8 +35,19 @@ format: $(VENV)/.installed-dev
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+web: web/node_modules/.installed
+	@cd web && npm run --silent build
+
+web-check: web/node_modules/.installed
+	@cd web && npm run --silent check && npm run --silent build -- --outDir ../out/page
+	@diff -r out/page $(PAGE) || { echo "$(PAGE) is not what web/ builds: run \`make web\` and commit it." >&2; exit 1; }
+
+web/node_modules/.installed: web/package-lock.json
+	@cd web && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
 clean:
-	rm -rf $(VENV) out build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf web/node_modules $(VENV) out build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
