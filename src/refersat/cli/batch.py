@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from refersat.cli.predict import band_numbers
+from refersat.cli.options import Bands, BatchSize, Device, Dtype, Model, Phrases, Threshold, band_numbers
 from refersat.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,22 +37,11 @@ def batch(
             show_default=False,
         ),
     ] = None,
-    phrases: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-t",
-            "--text",
-            metavar="PHRASE",
-            help="What to find in every image, in English; repeat it for more. Not with a table that has phrases.",
-            show_default=False,
-        ),
-    ] = None,
+    phrases: Phrases = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Where the files go; made if missing.", show_default=False)
     ] = None,
-    model: Annotated[
-        str, typer.Option(metavar="NAME|FOLDER", help="A name that `refersat models list` shows, or a model folder.")
-    ] = "built-in",
+    model: Model = "built-in",
     engine: Annotated[
         str,
         typer.Option(
@@ -136,22 +125,8 @@ def batch(
     asset: Annotated[
         str | None, typer.Option(metavar="NAME", help="Which asset of STAC items.", show_default=False)
     ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            metavar="P",
-            help="A pixel is foreground above this probability, 0 to 1; the model's own rule by default.",
-            show_default=False,
-        ),
-    ] = None,
-    bands: Annotated[
-        str | None,
-        typer.Option(
-            metavar="R,G,B",
-            help="Bands to read as red, green and blue, counted from 1, for example 4,3,2; or one band as grey.",
-            show_default=False,
-        ),
-    ] = None,
+    threshold: Threshold = None,
+    bands: Bands = None,
     stretch: Annotated[
         str | None,
         typer.Option(
@@ -173,18 +148,9 @@ def batch(
     min_area: Annotated[
         float, typer.Option(metavar="M2", help="Of scenes: leave out objects below so many square metres.")
     ] = 0.0,
-    device: Annotated[
-        str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where the model runs; auto takes a GPU if there is one.")
-    ] = "auto",
-    dtype: Annotated[
-        str, typer.Option(metavar="auto|float32|bfloat16", help="Number format; auto takes bfloat16 where it is fast.")
-    ] = "auto",
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=1, help="Questions about one image that the model answers at once.", show_default=False
-        ),
-    ] = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    batch_size: BatchSize = None,
 ) -> None:
     """Answer every row of a CATALOGUE: thousands of images or scenes, one phrase for all or one for each.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from refersat.cli.options import Device, Dtype, Model
 from refersat.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,9 +28,7 @@ def serve(
             show_default=False,
         ),
     ] = None,
-    model: Annotated[
-        str, typer.Option(metavar="NAME|FOLDER", help="A name that `refersat models list` shows, or a model folder.")
-    ] = "built-in",
+    model: Model = "built-in",
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Where to listen. Anything but this machine itself needs a token.")
     ] = "127.0.0.1",
@@ -93,12 +92,8 @@ def serve(
         Path | None,
         typer.Option(metavar="FOLDER", help="Another build of the web page.", hidden=True, show_default=False),
     ] = None,
-    device: Annotated[
-        str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where the model runs; auto takes a GPU if there is one.")
-    ] = "auto",
-    dtype: Annotated[
-        str, typer.Option(metavar="auto|float32|bfloat16", help="Number format; auto takes bfloat16 where it is fast.")
-    ] = "auto",
+    device: Device = "auto",
+    dtype: Dtype = "auto",
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Log every request.")] = False,
 ) -> None:
     """Offer a page in the browser and an API: type a phrase, see the mask, take the polygons away.

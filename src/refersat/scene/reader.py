@@ -114,7 +114,7 @@ class SceneReader:
             raise UserError(f"cannot open {self.name}: {reason}") from error
         if not self.source.remote:
             try:
-                require_whole(dataset, Path(self.name))
+                require_whole(dataset, Path(self.source.address))
             except (OSError, SyntaxError) as error:
                 dataset.close()
                 raise UserError(f"{self.name} is damaged or cut short: its pixels cannot be read") from error
