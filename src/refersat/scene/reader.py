@@ -136,7 +136,7 @@ class SceneReader:
             )
 
     def _cache(self) -> int:
-        row = self.width * sum(np.dtype(self._dataset.dtypes[band - 1]).itemsize for band in self.bands)
+        row = self.width * sum(int(np.dtype(self._dataset.dtypes[band - 1]).itemsize) for band in self.bands)
         return min(max(_CACHE[0], row * _CACHED_ROWS), _CACHE[1])
 
     @property
@@ -262,11 +262,8 @@ class SceneReader:
             alpha = alpha_band(self._dataset, self.bands)
             # What is far away is not fetched to learn nothing: 8-bit values stay as they are.
             kept = self._dataset.dtypes[self.bands[0] - 1] == "uint8" and stretch != "percentile" and alpha is None
-            windows = (
-                [(Window(0, 0, 1, 1), (1, 1))]
-                if kept and self.source.remote
-                else sample_windows(self._dataset, self.bands[0])
-            )
+            far = kept and self.source.remote
+            windows = [(Window(0, 0, 1, 1), (1, 1))] if far else sample_windows(self._dataset, self.bands[0])
             if alpha is not None:
                 self._holes = is_mask(self._sample((alpha,), windows))
                 self._alpha = alpha if self._holes else None
