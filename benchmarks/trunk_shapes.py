@@ -61,8 +61,8 @@ class UNet(nn.Module):
     def __init__(self, widths: Sequence[int] = (32, 64, 128, 256, 384)) -> None:
         super().__init__()
         self.width = widths[2]
-        self.down = nn.ModuleList(_pair(a, b) for a, b in zip((3, *widths[:-1]), widths, strict=True))
-        self.up = nn.ModuleList(_pair(a + b, b) for a, b in ((widths[4], widths[3]), (widths[3], widths[2])))
+        self.down = nn.ModuleList(conv_pair(a, b) for a, b in zip((3, *widths[:-1]), widths, strict=True))
+        self.up = nn.ModuleList(conv_pair(a + b, b) for a, b in ((widths[4], widths[3]), (widths[3], widths[2])))
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """(N, 3, S, S) -> (N, S/4, S/4, C)."""
@@ -76,7 +76,8 @@ class UNet(nn.Module):
         return features.permute(0, 2, 3, 1)
 
 
-def _pair(before: int, after: int) -> nn.Sequential:
+def conv_pair(before: int, after: int) -> nn.Sequential:
+    """Two convolutions with norms and ReLU, from a width to another."""
     layers: list[nn.Module] = []
     for width in (before, after):
         layers += [nn.Conv2d(width, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]

@@ -95,8 +95,13 @@ def test_images_do_not_see_each_other() -> None:
     together = find_instances(torch.cat([some[0], others[0]]), torch.cat([some[1], others[1]]), count=4)
     for number, (probability, edges) in enumerate((some, others)):
         alone = find_instances(probability, edges, count=4)
-        for name in ("boxes", "scores", "cells", "owners"):
-            assert torch.equal(getattr(together, name)[number], getattr(alone, name)[0])
+        assert alone.count == number + 1
+        for name in ("boxes", "scores", "cells"):
+            assert torch.equal(getattr(together, name)[number, : alone.count], getattr(alone, name)[0])
+        assert not together.scores[number, alone.count :].any()
+        nobody = alone.owners[0] == alone.count
+        assert torch.equal(together.owners[number].masked_fill(nobody, alone.count), alone.owners[0])
+        assert (together.owners[number][nobody] == together.count).all()
 
 
 boxes = st.tuples(*[st.floats(0, 1)] * 4).map(

@@ -108,18 +108,16 @@ def test_phrases_share_a_view(make_sampler: Callable[..., PhraseSampler], tokeni
         assert (target & objects).sum() >= 0.8 * target.sum()  # each phrase is about the view that it stands for
 
 
-def test_targets_for_the_selection_alone_are_coarse(make_sampler: Callable[..., PhraseSampler]) -> None:
-    stage = Stage(steps=4, image_size=64, batch_size=3, phrases_per_view=5, only="selection")
-    schedule = Schedule((stage,), OptimizerOptions(), dropped=0, validate_every=1, save_every=1, samples=None)
-    (batch,) = make_sampler().batches(3, schedule, [range(3)])
-    fine = batch_of(make_sampler(), 3, size=3, image_size=64, phrases=5)
-    assert batch.selection_only
-    assert not fine.selection_only
-    assert batch.phrases == fine.phrases
-    # Corners are multiples of 8 pixels: where nothing is cut, the two say the same.
-    assert batch.target.shape == (15, 1, 16, 16)
-    difference = (torch.nn.functional.avg_pool2d(fine.target, 4) - batch.target).abs().mean()
-    assert difference < 0.05
+def test_scenes_are_always_the_same(make_sampler: Callable[..., PhraseSampler]) -> None:
+    seen = list(make_sampler().scenes(6))
+    again = list(make_sampler().scenes(8, pixels=False))
+    assert [(view.scene.objects, context) for view, context in seen] == [
+        (view.scene.objects, context) for view, context in again[:6]
+    ]
+    assert len({view.scene.objects for view, _ in again}) > 1
+    for view, context in seen:
+        assert view.pixels.shape == (view.scene.height, view.scene.width, 3)
+        assert {item.category for item in view.scene.objects} <= context
 
 
 def test_a_batch_may_have_no_phrases(make_sampler: Callable[..., PhraseSampler]) -> None:
@@ -261,7 +259,7 @@ def test_a_damaged_image_is_one_line(
     image = made.images / "0.png"
     image.write_bytes(image.read_bytes()[:60])
     with pytest.raises(UserError, match=r"^cannot read the training image [^\n]*0\.png: [^\n]*$"):
-        next(stream(sampler, Schedule.of(make_recipe(data=made), None), Share(0, 1), start=0))
+        next(stream(sampler, Schedule.of(make_recipe(data=made), None), Share(0, 1), steps=range(1)))
 
 
 def test_data_of_which_nothing_can_be_said(

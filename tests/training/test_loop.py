@@ -14,36 +14,82 @@ import pytest
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 from transformers.utils import logging as transformers_logging
 
 import refersat
 from refersat.cli.main import main
+from refersat.errors import UserError
 from refersat.models.rs2sam2 import RS2Sam2Model
 from refersat.training.facts import code_sha256
 from refersat.training.loop import train
 from refersat.training.parts import part_of
-from refersat.training.recipe import InitOptions, LossOptions
+from refersat.training.recipe import InitOptions, LossOptions, Recipe
 from refersat.training.recipe_files import load_recipe
 from tests.training.runs import MakeRecipe, log_of, losses_of
 
 TERMS = {"loss", *LossOptions.model_fields} - {"boundary_kind", "candidate_dice", "objects", "selection"}
 
 
-def test_the_selection_may_have_a_stage_of_its_own(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+@pytest.fixture
+def selecting(make_recipe: MakeRecipe) -> Recipe:
     stages = [
         {"steps": 2, "image_size": 32, "batch_size": 2, "phrases_per_view": 2},
-        {"steps": 3, "image_size": 64, "batch_size": 2, "phrases_per_view": 6, "only": "selection"},
+        {"steps": 3, "image_size": 64, "batch_size": 2, "phrases_per_view": 6, "only": "selection", "views": 12},
     ]
-    recipe = make_recipe(model={"selection": True}, stages=stages, validate_every=5)
-    whole = train(recipe, tmp_path / "whole")
+    return make_recipe(model={"selection": True}, stages=stages, validate_every=5, save_every=1)
+
+
+def test_the_selection_may_have_a_stage_of_its_own(selecting: Recipe, tmp_path: Path) -> None:
+    told: list[str] = []
+    whole = train(selecting, tmp_path / "whole", tell=told.append)
     steps = [line for line in log_of(tmp_path / "whole") if "loss" in line]
-    told = [set(line) & set(LossOptions.model_fields) for line in steps]
-    assert told[:2] == [{*TERMS, "objects", "selection"} - {"loss"}] * 2
-    assert told[2:] == [{"objects", "selection"}] * 3
+    terms = [set(line) & set(LossOptions.model_fields) for line in steps]
+    assert terms[:2] == [{*TERMS, "objects", "selection"} - {"loss"}] * 2
+    assert terms[2:] == [{"selection"}] * 3
     assert [line["rate"] for line in steps[2:4]] == [1e-3, 2e-3]
+    assert "looked at 12 of 12 views" in told
     model = RS2Sam2Model.from_pretrained(whole)
     assert model.selector is not None
     assert refersat.load(whole, device="cpu")(np.zeros((40, 60, 3), np.uint8), "the ship").mask.shape == (40, 60)
+
+
+@pytest.mark.parametrize("last", [1, 2, 3, 4])
+def test_the_selection_goes_on_with_what_was_seen(selecting: Recipe, tmp_path: Path, last: int) -> None:
+    train(selecting, tmp_path / "whole")
+    stopped = tmp_path / "stopped"
+
+    def crash(step: int, values: dict[str, float]) -> None:
+        if step == last + 1:
+            raise RuntimeError("the power is gone")
+
+    with pytest.raises(RuntimeError, match="power"):
+        train(selecting, stopped, report=crash)
+    seen = [path.read_bytes() for path in stopped.glob("layouts-*")]
+    assert len(seen) == (last >= 2)
+    train(selecting, stopped, resume=True)
+    assert losses_of(stopped) == losses_of(tmp_path / "whole")
+    assert [path.read_bytes() for path in stopped.glob("layouts-*")] == [
+        path.read_bytes() for path in (tmp_path / "whole").glob("layouts-*")
+    ]
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "of other views"])
+def test_what_was_seen_must_be_there_to_go_on(selecting: Recipe, tmp_path: Path, damage: str) -> None:
+    train(selecting, tmp_path / "run")
+    (path,) = (tmp_path / "run").glob("layouts-*")
+    if damage == "gone":
+        path.unlink()
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:-100])
+    else:
+        content = load_file(path)
+        save_file({**content, "inside": content["inside"][1:]}, path)
+    longer = selecting.model_copy(
+        update={"stages": [selecting.stages[0], selecting.stages[1].model_copy(update={"steps": 4})]}
+    )
+    with pytest.raises(UserError, match=r"layouts-0000002\.safetensors.* restore it or begin anew$"):
+        train(longer, tmp_path / "run", resume=True)
 
 
 def test_a_run_learns_an_easy_case(

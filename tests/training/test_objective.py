@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from refersat.models.candidates import Candidates, Survey
 from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model, RS2Sam2Output
+from refersat.models.selection import INSIDE, Objects, inside
 from refersat.training.batch import Batch
+from refersat.training.layout_sampler import LayoutBatch
 from refersat.training.objective import Totals, Trainee
 from refersat.training.parts import freeze_idle
 from refersat.training.recipe import LossOptions
@@ -253,29 +255,32 @@ def test_without_phrases_only_the_image_side_learns(make_trainee: Callable[..., 
     assert reached == {"trunk", "candidates"}
 
 
-def selection_batch() -> Batch:
-    batch = make_batch([1.0, 0.0])
-    return replace(batch, target=F.avg_pool2d(batch.target, 4))
-
-
 def test_the_selection_alone_is_taught_by_its_stage(make_trainee: Callable[..., Trainee]) -> None:
     trainee = make_trainee(LossOptions(), selection=True)
-    loss, terms, own = trainee(selection_batch())
-    assert set(terms) == set(SELECTION)
-    assert loss.item() == pytest.approx(sum(term.item() for term in terms.values()))
+    model, batch = trainee.model, make_batch([1.0, 0.0])
+    survey = model.candidates.survey(model.trunk.look(batch.pixel_values))
+    objectness, instances, objects = model.selector.find(survey)
+    layouts = LayoutBatch(
+        objects=Objects(objects.features.detach(), objects.boxes, objects.scores),
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        meant=(inside(objectness, instances, batch.target) > INSIDE).float(),
+        present=batch.present,
+    )
+    loss, terms, own = trainee(layouts)
+    assert set(terms) == {"selection"}
+    assert loss.item() == pytest.approx(terms["selection"].item())
     assert own["selection"].mean().item() == pytest.approx(terms["selection"].item())
-    loss.backward()
-    reached = {name for name, parameter in trainee.model.named_parameters() if parameter.grad is not None}
-    assert reached == {name for name, _ in trainee.model.named_parameters() if name.startswith("selector.")}
-
-
-def test_in_all_stages_the_selection_is_taught_the_same(make_trainee: Callable[..., Trainee]) -> None:
-    trainee = make_trainee(LossOptions(), selection=True)
-    alone = trainee(selection_batch())[1]
-    together = trainee(make_batch([1.0, 0.0]))[1]
+    together = trainee(batch)[1]
     assert set(together) == set(WEIGHTS) - {"candidate_dice"} | set(SELECTION)
-    for name in SELECTION:
-        torch.testing.assert_close(together[name], alone[name])
+    torch.testing.assert_close(together["selection"], terms["selection"])
+    trainee.zero_grad()
+    loss.backward()
+    reached = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
+    choosing = {name for name, _ in model.named_parameters() if name.startswith("selector.")}
+    assert reached == {
+        name for name in choosing if not name.startswith(("selector.objectness", "selector.feature_norm"))
+    }
 
 
 def test_where_a_label_counts_more_a_mistake_costs_more() -> None:

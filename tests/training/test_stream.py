@@ -41,7 +41,7 @@ class Counting:
 
 
 def seen_by(share: Share, *, start: int = 0, workers: int = 1) -> list[list[list[int]]]:
-    made = stream(Counting(), SCHEDULE, share, start=start, workers=workers)
+    made = stream(Counting(), SCHEDULE, share, steps=range(start, STEPS), workers=workers)
     return [[[int(value) for value in batch.present] for batch in step] for step in made]
 
 
@@ -77,7 +77,7 @@ def test_what_is_worked_on_together_lies_side_by_side(processes: int, parts: int
 
 
 def test_a_mistake_in_the_data_is_one_line() -> None:
-    made = stream(Counting(broken=1), SCHEDULE, Share(0, 1), start=0)
+    made = stream(Counting(broken=1), SCHEDULE, Share(0, 1), steps=range(STEPS))
     next(made)
     with pytest.raises(UserError, match=r"^cannot read 7\.png: it is gone$"):
         next(made)

@@ -29,7 +29,7 @@ ALMOST_NOTHING = 1e-6
 
 @dataclass(frozen=True)
 class Instances:
-    """Up to K objects in each of N images, the most certain first.
+    """The objects of N images, the most certain first; K is how many the richest of them has, at least 1.
 
     Attributes:
         boxes: (N, K, 4) x0, y0, x1, y1 as shares of the image's sides.
@@ -79,13 +79,14 @@ def find_instances(probability: Tensor, edges: Tensor, *, count: int) -> Instanc
     boxes = every_box.gather(1, peaks[..., None].expand(-1, -1, 4))
     alike = overlaps(boxes, boxes)
     alive = torch.where(scores > LEAST_SCORE, scores, 0.0)
-    kept = []
-    for _ in range(count):
+    kept: list[Tensor] = []
+    while len(kept) < count and (not kept or alive.is_meta or bool((alive > 0).any())):
         best = alive.argmax(1, keepdim=True)
         kept.append(torch.where(alive.gather(1, best) > 0, best, -1))
         near = alike.gather(1, best[..., None].expand(-1, -1, alike.shape[-1]))[:, 0] > SAME_OBJECT
         alive = alive.masked_fill(near.scatter(1, best, True), 0.0)
     chosen = torch.cat(kept, dim=1)
+    count = len(kept)
     there, chosen = chosen >= 0, chosen.clamp(min=0)
     found = boxes.gather(1, chosen[..., None].expand(-1, -1, 4)) * there[..., None]
     likeness, owners = overlaps(every_box, found).max(-1)

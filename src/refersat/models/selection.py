@@ -8,7 +8,7 @@ CVPR 2018, section 3.2); the rest is a plain transformer with norms first.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import cast
 
@@ -61,13 +61,9 @@ class Selection:
     instances: Instances
     logits: Tensor
 
-    @torch.no_grad()
     def meant(self, target: Tensor) -> Tensor:
-        """Which instances (B, K) lie mostly in the targets (B, 1, S, S), 0 or 1, at any resolution down to S/4."""
-        objects = per_phrase(self.objectness.sigmoid(), len(target))
-        inside = F.adaptive_avg_pool2d(target, (objects.shape[-2], objects.shape[-1]))
-        own = self.instances.share(objects)
-        return self.instances.share(inside * objects) > INSIDE * own.clamp(min=SMALLEST)
+        """Which instances (B, K) lie in the targets (B, 1, S, S), 0 or 1, at any resolution down to S/4."""
+        return inside(self.objectness, self.instances, target) > INSIDE
 
     def cells(self) -> Tensor:
         """Logits (B, 1, S/4, S/4) that the object which a cell belongs to is meant, if any is.
@@ -77,6 +73,21 @@ class Selection:
         doubt = (CHOSEN - self.logits.amax(1, keepdim=True)).clamp(min=0)
         there = per_phrase(self.instances.scores, len(self.logits)) > 0
         return self.instances.spread(torch.where(there, self.logits + doubt, NOT_MEANT), NOT_MEANT)
+
+
+@dataclass(frozen=True)
+class Objects:
+    """All that is known of up to K objects in each of N images when a phrase is heard.
+
+    Attributes:
+        features: (N, K, C) of the cells of their peaks, normed.
+        boxes: (N, K, 4) as in `Instances`.
+        scores: (N, K) likewise, 0 where there is none.
+    """
+
+    features: Tensor
+    boxes: Tensor
+    scores: Tensor
 
 
 class InstanceSelector(nn.Module):
@@ -110,21 +121,31 @@ class InstanceSelector(nn.Module):
             input_ids: (B, L), B/N phrases in a row about each image.
             attention_mask: (B, L) bool, True = real token.
         """
-        # What objects look like is learned elsewhere, from all of them. Places need more digits than bfloat16 has.
+        objectness, instances, objects = self.find(survey)
+        return Selection(objectness, instances, self.choose(objects, input_ids, attention_mask))
+
+    def find(self, survey: Survey) -> tuple[Tensor, Instances, Objects]:
+        """The objects of N images, whatever will be said about them; the first is a `Selection`'s objectness."""
+        # What objects look like is learned elsewhere, from all of them.
         seen = survey.features.detach().permute(0, 2, 3, 1).to(self.meant.weight.dtype)
-        with nullcontext() if seen.is_meta else torch.autocast(seen.device.type, enabled=False):
+        with _full_precision(seen):
             features = self.feature_norm(seen)
             objectness = self.objectness(features).permute(0, 3, 1, 2).float()
             instances = find_instances(objectness.sigmoid(), survey.edges, count=INSTANCES)
-            logits = self._choose(features.flatten(1, 2), instances, input_ids, attention_mask)
-        return Selection(objectness=objectness, instances=instances, logits=logits)
+            cells = instances.cells[..., None].expand(-1, -1, features.shape[-1])
+            objects = Objects(features.flatten(1, 2).gather(1, cells), instances.boxes, instances.scores)
+        return objectness, instances, objects
 
-    def _choose(self, features: Tensor, instances: Instances, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        phrases = len(input_ids)
-        shown = features.gather(1, instances.cells[..., None].expand(-1, -1, features.shape[-1]))
-        missing = instances.scores == 0
-        described = self.describe(torch.cat([shown, _geometry(instances).to(shown.dtype)], dim=-1))
-        bias = self.pair(_pairs(instances, shown).to(shown.dtype)).permute(0, 3, 1, 2)
+    def choose(self, objects: Objects, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Logits (B, K) that phrases mean objects, as in `Selection`; phrases as in `forward`."""
+        with _full_precision(objects.features):
+            return self._choose(objects, input_ids, attention_mask)
+
+    def _choose(self, objects: Objects, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        phrases, shown = len(input_ids), objects.features
+        missing = objects.scores == 0
+        described = self.describe(torch.cat([shown, _geometry(objects).to(shown.dtype)], dim=-1))
+        bias = self.pair(_pairs(objects).to(shown.dtype)).permute(0, 3, 1, 2)
         # An image without objects: attention to nothing is not a number, so its empty slots attend to each other.
         hidden = missing & ~missing.all(1, keepdim=True)
         bias = bias.float().masked_fill(hidden[:, None, None, :], float("-inf")).to(shown.dtype)
@@ -137,11 +158,30 @@ class InstanceSelector(nn.Module):
         for layer in self.word_layers:
             text = layer(text, silent)
         text = self.word_norm(text)
-        objects = per_phrase(described, phrases)
+        tokens = per_phrase(described, phrases)
         for layer, among in zip(self.layers, biases, strict=True):
-            objects = layer(objects, among, text, silent)
-        logits = self.meant(self.norm(objects)).squeeze(-1).float()
+            tokens = layer(tokens, among, text, silent)
+        logits = self.meant(self.norm(tokens)).squeeze(-1).float()
         return cast(Tensor, logits.masked_fill(per_phrase(missing, phrases), NOT_MEANT))
+
+
+@torch.no_grad()
+def inside(objectness: Tensor, instances: Instances, target: Tensor) -> Tensor:
+    """How much (B, K) of each instance lies in each of the targets (B, 1, S, S), 0 or 1; B/N in a row about an image.
+
+    Args:
+        objectness: (N, 1, h, w) logits; what is surely the object counts for more.
+        instances: of N images.
+        target: at least as fine as the objectness.
+    """
+    certain = per_phrase(objectness.sigmoid(), len(target))
+    covered = F.adaptive_avg_pool2d(target, (certain.shape[-2], certain.shape[-1]))
+    return instances.share(covered * certain) / instances.share(certain).clamp(min=SMALLEST)
+
+
+def _full_precision(like: Tensor) -> AbstractContextManager[object]:
+    """Places need more digits than bfloat16 has."""
+    return nullcontext() if like.is_meta else torch.autocast(like.device.type, enabled=False)
 
 
 def both(one: Tensor, other: Tensor) -> Tensor:
@@ -194,22 +234,22 @@ class _Attention(nn.Module):
         return cast(Tensor, self.output(mixed.transpose(1, 2).flatten(2)))
 
 
-def _geometry(instances: Instances) -> Tensor:
+def _geometry(objects: Objects) -> Tensor:
     """(N, K, GEOMETRY): centre, size, their logarithms, waves of the centre, score."""
-    low, high = instances.boxes.chunk(2, dim=-1)
+    low, high = objects.boxes.chunk(2, dim=-1)
     centre, size = (low + high) / 2, (high - low).clamp(min=SMALLEST)
     octaves = torch.pi * 2 ** torch.arange(FREQUENCIES, device=centre.device)
     phases = (centre[..., None] * octaves).flatten(-2)
-    return torch.cat([centre, size, size.log(), instances.scores[..., None], phases.sin(), phases.cos()], dim=-1)
+    return torch.cat([centre, size, size.log(), objects.scores[..., None], phases.sin(), phases.cos()], dim=-1)
 
 
-def _pairs(instances: Instances, features: Tensor) -> Tensor:
+def _pairs(objects: Objects) -> Tensor:
     """(N, K, K, PAIR): where and how large the second of each two is as seen from the first, and how alike they are."""
-    low, high = instances.boxes.chunk(2, dim=-1)
+    low, high = objects.boxes.chunk(2, dim=-1)
     centre, size = (low + high) / 2, (high - low).clamp(min=SMALLEST)
     apart = centre[:, None] - centre[:, :, None]
     area = size.log().sum(-1)
     larger = (area[:, None] - area[:, :, None])[..., None]
-    unit = F.normalize(features.float(), dim=-1)
+    unit = F.normalize(objects.features.float(), dim=-1)
     alike = (unit @ unit.transpose(1, 2))[..., None]
     return torch.cat([apart, apart.abs(), larger, alike], dim=-1)

@@ -109,13 +109,13 @@ class SceneReader:
 
     def _open(self) -> tuple[Any, bool]:
         try:
-            dataset, placed = open_raster(self.name)
+            dataset, placed = open_raster(self.source.address)
         except RasterioError as error:
             reason = " ".join(str(error).split()) if self.source.remote else "rasterio cannot read it as a raster"
             raise UserError(f"cannot open {self.name}: {reason}") from error
         if not self.source.remote:
             try:
-                require_whole(dataset, Path(self.name))
+                require_whole(dataset, Path(self.source.address))
             except (OSError, SyntaxError) as error:
                 dataset.close()
                 raise UserError(f"{self.name} is damaged or cut short: its pixels cannot be read") from error

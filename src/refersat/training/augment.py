@@ -22,11 +22,50 @@ class SceneView:
     scene: CocoImage
 
 
+@dataclass(frozen=True)
+class Frame:
+    """Which part of an image a view shows, and how it lies.
+
+    Attributes:
+        window: x0, y0, x1, y1 in pixels.
+        mirrored: left to right.
+        turns: quarters, counter-clockwise, after that.
+    """
+
+    window: tuple[int, int, int, int]
+    mirrored: bool
+    turns: int
+
+    def pixels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Of an image (H, W, 3)."""
+        x0, y0, x1, y1 = self.window
+        shown = image[y0:y1, x0:x1]
+        return np.rot90(shown[:, ::-1] if self.mirrored else shown, self.turns)
+
+    def scene(self, scene: CocoImage) -> CocoImage:
+        """The objects that lie in it, in its pixels."""
+        x0, y0, x1, y1 = self.window
+        width, height = x1 - x0, y1 - y0
+        matrix = np.array([[1.0, 0.0, -x0], [0.0, 1.0, -y0], [0.0, 0.0, 1.0]])
+        if self.mirrored:
+            matrix = np.array([[-1.0, 0.0, width], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]) @ matrix
+        for _ in range(self.turns):  # (x, y) -> (y, width - x)
+            matrix = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, width], [0.0, 0.0, 1.0]]) @ matrix
+            width, height = height, width
+        return scene.warped(matrix[:2], width, height, min_area=SMALLEST_OBJECT)
+
+
 def random_view(
     image: NDArray[np.uint8], scene: CocoImage, options: AugmentOptions, rng: np.random.Generator
 ) -> SceneView:
     """Crop, flip, turn and recolour at random."""
-    height, width = image.shape[:2]
+    frame = random_frame(scene, options, rng)
+    return SceneView(recolour(frame.pixels(image), options.colour, rng), frame.scene(scene))
+
+
+def random_frame(scene: CocoImage, options: AugmentOptions, rng: np.random.Generator) -> Frame:
+    """Crop, flip and turn at random."""
+    width, height = scene.width, scene.height
     x0, y0, x1, y1 = 0, 0, width, height
     if rng.random() < options.crop:
         side_x, side_y = _crop_sides(options.smallest_crop, rng)
@@ -34,21 +73,9 @@ def random_view(
         x0 = int(rng.integers(0, max(1, width - crop_width + 1)))
         y0 = int(rng.integers(0, max(1, height - crop_height + 1)))
         x1, y1 = min(width, x0 + crop_width), min(height, y0 + crop_height)
-    pixels = image[y0:y1, x0:x1]
-    matrix = np.array([[1.0, 0.0, -x0], [0.0, 1.0, -y0], [0.0, 0.0, 1.0]])
-
-    if options.flip and rng.random() < 0.5:
-        matrix = np.array([[-1.0, 0.0, pixels.shape[1]], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]) @ matrix
-        pixels = pixels[:, ::-1]
+    mirrored = bool(options.flip and rng.random() < 0.5)
     turns = int(rng.integers(0, 4)) if options.rotate else 0
-    for _ in range(turns):
-        # A quarter turn counter-clockwise: (x, y) -> (y, width - x).
-        matrix = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, pixels.shape[1]], [0.0, 0.0, 1.0]]) @ matrix
-        pixels = np.rot90(pixels)
-
-    view_height, view_width = pixels.shape[:2]
-    warped = scene.warped(matrix[:2], view_width, view_height, min_area=SMALLEST_OBJECT)
-    return SceneView(recolour(pixels, options.colour, rng), warped)
+    return Frame((x0, y0, x1, y1), mirrored, turns)
 
 
 def _crop_sides(smallest: float, rng: np.random.Generator) -> tuple[float, float]:

@@ -18,9 +18,8 @@ from refersat.text.tokenizer import PhraseTokenizer
 
 
 class AnyBatch:
-    """What batches of every task have: B phrases about N views, B/N in a row about each; see `Batch`."""
+    """What all batches have: B phrases about N views, B/N in a row about each; see `Batch`."""
 
-    pixel_values: Tensor
     input_ids: Tensor
     attention_mask: Tensor
     present: Tensor
@@ -48,7 +47,7 @@ class Batch(AnyBatch):
     """Of an RS2-SAM 2: B phrases about N views of side S, B/N in a row about each.
 
     `pixel_values` (N, 3, S, S), `union_pixel_values` (N, 3, U, U), `input_ids` and `attention_mask` (B, L),
-    `target` (B, 1, S, S), or (B, 1, S/4, S/4) where masks are not learned, float 0 or 1, `present` (B,) float 0 or 1.
+    `target` (B, 1, S, S) and `present` (B,), float 0 or 1.
     Where the views' objects have outlines:
     `named` (B,) int64: the category that the phrase names, be it there or not, from 0,
     `labels` (N, S/4, S/4) int64: 0 background, 1.. categories; `label_weights` (N, S/4, S/4) float32;
@@ -70,17 +69,12 @@ class Batch(AnyBatch):
     views: tuple[str, ...] = ()
     phrases: tuple[str, ...] = ()
 
-    @property
-    def selection_only(self) -> bool:
-        """Whether only what tells objects apart is to learn from it: the target is too coarse for masks then."""
-        return self.target.shape[-1] < self.pixel_values.shape[-1]
-
 
 @dataclass(frozen=True)
 class View:
     """One view and what is said about it, before it is part of a batch.
 
-    `pixels` (H, W, 3) uint8, `targets` (P, S, S) or (P, S/4, S/4) bool for its P phrases, `present` whether they
+    `pixels` (H, W, 3) uint8, `targets` (P, S, S) bool for its P phrases, `present` whether they
     name something there, `boxes` of what they name as x0, y0, x1, y1 in shares of the view, None where that is nothing,
     `named` their categories from 0, `labels` and `label_weights` (S/4, S/4) and `edges` (4, S/4, S/4), as in `Batch`.
     """

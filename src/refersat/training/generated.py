@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from typing import Any
 
@@ -17,7 +17,7 @@ from refersat.data.coco import CocoFile, CocoImage
 from refersat.errors import UserError
 from refersat.text.expressions import Expression, Grammar, sample_expressions
 from refersat.text.phrases import Tokenizer
-from refersat.training.augment import SceneView, random_view
+from refersat.training.augment import SceneView, random_frame, random_view, recolour
 from refersat.training.batch import AnyBatch, Collate, View, collate
 from refersat.training.recipe import OutlineData, Recipe
 from refersat.training.schedule import Schedule
@@ -37,6 +37,8 @@ KEPT_BYTES = 2 * 1024**3
 """Decoded images are kept up to this; the rest are decoded each time."""
 
 VIEWS_TO_TRY = 1000
+
+_NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
 
 
 def check_outlines(data: OutlineData, source: CocoFile) -> None:
@@ -98,39 +100,70 @@ class PhraseSampler:
         """Parts of the batch of a step (from 0), by the numbers of their views."""
         stage = schedule.stage_at(step)
         last = max(part.stop for part in parts)
-        views = self.views(
-            step,
-            size=last,
-            image_size=stage.image_size,
-            phrases=stage.phrases_per_view,
-            coarse=stage.only is not None,
-        )
+        views = self.views(step, size=last, image_size=stage.image_size, phrases=stage.phrases_per_view)
         config = copy(self._config)
         config.image_size = stage.image_size
         return [self._collate(views[part.start : part.stop], self._tokenizer, config) for part in parts]
 
-    def views(self, step: int, *, size: int, image_size: int, phrases: int = 1, coarse: bool = False) -> list[View]:
-        """The first `size` views of a step's batch, of `image_size` pixels, with `phrases` phrases about each.
-
-        With `coarse` their targets have the resolution of the category map.
-        """
+    def views(self, step: int, *, size: int, image_size: int, phrases: int = 1) -> list[View]:
+        """The first `size` views of a step's batch, of `image_size` pixels, with `phrases` phrases about each."""
         rng = np.random.default_rng((self._seed, step, 0))
-        target_size = image_size // LABEL_STRIDE if coarse else image_size
-        return [self._sample(rng, image_size, phrases, target_size) for _ in range(size)]
+        return [self._sample(rng, image_size, phrases) for _ in range(size)]
 
-    def _sample(self, rng: np.random.Generator, image_size: int, phrases: int, target_size: int) -> View:
+    def scenes(self, count: int, *, pixels: bool = True) -> Iterator[tuple[SceneView, frozenset[str]]]:
+        """Views of objects of which something can be said, always the same, and the categories of the whole image.
+
+        Without `pixels`, which take most of the time, those are an empty array.
+        """
+        for number in range(count):
+            rng = np.random.default_rng((self._seed, number, 3))
+            for _ in range(VIEWS_TO_TRY):
+                image = self._choose(rng)
+                frame = random_frame(image, self._augment, rng)
+                scene, context = frame.scene(image), _categories(image)
+                if scene.objects and self.expressions(scene, context, rng, 1):
+                    break
+            else:
+                raise UserError(self._nothing_fits())
+            shown = recolour(frame.pixels(self._read(image)), self._augment.colour, rng) if pixels else _NO_PIXELS
+            yield SceneView(shown, scene), context
+
+    def expressions(
+        self, scene: CocoImage, context: frozenset[str], rng: np.random.Generator, count: int
+    ) -> list[Expression]:
+        """Phrases about a view; none where nothing can be said, as of bare ground where nothing is surely absent.
+
+        Args:
+            scene: the view's objects.
+            context: what was cropped away still tells what may stand around unlabelled.
+            rng: chooses.
+            count: how many.
+        """
+        return sample_expressions(
+            scene.objects,
+            scene.width,
+            scene.height,
+            rng,
+            count=count,
+            grammar=self._grammar,
+            vocabulary=self.categories,
+            never_absent=self._never_absent,
+            context=context,
+        )
+
+    def _sample(self, rng: np.random.Generator, image_size: int, phrases: int) -> View:
         view, expressions = self._view(rng, phrases)
         labels, label_weights, edges = self._labels(view.scene, image_size)
-        scale = np.array([[target_size / view.scene.width, 0, 0], [0, target_size / view.scene.height, 0]])
+        scale = np.array([[image_size / view.scene.width, 0, 0], [0, image_size / view.scene.height, 0]])
         scaled = [shapes.warp(shape, scale) for shape in view.scene.shapes]
         return View(
             name=view.scene.file_name,
             pixels=view.pixels,
             phrases=[expression.phrase for expression in expressions],
             targets=np.array(
-                [shapes.rasterise([scaled[i] for i in e.targets], target_size, target_size) for e in expressions],
+                [shapes.rasterise([scaled[i] for i in e.targets], image_size, image_size) for e in expressions],
                 dtype=np.bool_,
-            ).reshape(-1, target_size, target_size),
+            ).reshape(-1, image_size, image_size),
             present=[bool(expression.targets) for expression in expressions],
             boxes=[_box(view.scene, expression) for expression in expressions],
             named=[self.categories.index(expression.category) for expression in expressions],
@@ -140,25 +173,20 @@ class PhraseSampler:
         )
 
     def _view(self, rng: np.random.Generator, phrases: int) -> tuple[SceneView, list[Expression]]:
-        """A view and phrases for it; a crop of bare ground in which nothing can safely be called absent has none."""
+        """A view and phrases for it."""
         for _ in range(VIEWS_TO_TRY):
-            scene = self._scenes[int(rng.choice(len(self._scenes), p=self._shares))]
+            scene = self._choose(rng)
             view = random_view(self._read(scene), scene, self._augment, rng)
-            found = sample_expressions(
-                view.scene.objects,
-                view.scene.width,
-                view.scene.height,
-                rng,
-                count=phrases,
-                grammar=self._grammar,
-                vocabulary=self.categories,
-                never_absent=self._never_absent,
-                # What was cropped away still tells what may stand around unlabelled.
-                context=frozenset(item.category for item in scene.objects),
-            )
+            found = self.expressions(view.scene, _categories(scene), rng, phrases)
             if found or not phrases:
                 return view, found
-        raise UserError(f"no phrase fits the images of {self.data.annotations}: their objects are too small")
+        raise UserError(self._nothing_fits())
+
+    def _choose(self, rng: np.random.Generator) -> CocoImage:
+        return self._scenes[int(rng.choice(len(self._scenes), p=self._shares))]
+
+    def _nothing_fits(self) -> str:
+        return f"no phrase fits the images of {self.data.annotations}: their objects are too small"
 
     def _labels(
         self, scene: CocoImage, image_size: int
@@ -203,6 +231,10 @@ def _box(scene: CocoImage, expression: Expression) -> Box | None:
         return None
     x0, y0, x1, y1 = hull([shapes.bounds(scene.shapes[index]) for index in expression.targets])
     return x0 / scene.width, y0 / scene.height, x1 / scene.width, y1 / scene.height
+
+
+def _categories(scene: CocoImage) -> frozenset[str]:
+    return frozenset(item.category for item in scene.objects)
 
 
 def _described(source: CocoFile) -> list[CocoImage]:

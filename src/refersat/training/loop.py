@@ -18,6 +18,7 @@ from refersat.errors import UserError
 from refersat.output import write_file
 from refersat.training.batch import AnyBatch
 from refersat.training.checkpoints import Learner
+from refersat.training.courses import Courses
 from refersat.training.curves import draw_curves
 from refersat.training.devices import Devices, choose_attention, slow_precision
 from refersat.training.facts import facts_of
@@ -30,7 +31,6 @@ from refersat.training.parts import checkpoint_activations, options_of, summarie
 from refersat.training.recipe import Recipe
 from refersat.training.run_folder import RunFolder
 from refersat.training.setup import Setup, set_up
-from refersat.training.stream import Share, stream
 from refersat.training.summary import parts_table
 from refersat.training.trainee import AnyTrainee
 
@@ -122,15 +122,14 @@ def train(
         if devices.main:
             folder.checkpoints.save(step, state)
 
-    share = Share(devices.rank, devices.processes, recipe.optimizer.accumulate)
-    sampler = setup.sampler(tokenizer, model.config)
+    courses = Courses(setup, folder, tokenizer, trainee, average, devices, tell)
     stopping = False
     began = time.perf_counter()
     with StopRequest(answers=devices.main) as request:
         if measured < step and schedule.validates_after(step):  # the stop came first
             best, measured = measure(), step
             save()
-        for batches in stream(sampler, schedule, share, start=step, workers=recipe.workers):
+        for batches in courses.batches(step):
             stage, rate = schedule.stage_at(step), schedule.rate(step)
             trainee.weights = setup.loss_of(stage)
             for group in optimizer.param_groups:

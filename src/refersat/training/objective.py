@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +17,7 @@ from refersat.models.rs2sam2 import RS2Sam2Model, RS2Sam2Output
 from refersat.models.selection import Selection
 from refersat.training.batch import AnyBatch, Batch
 from refersat.training.heads import CategoryHead, category_loss
+from refersat.training.layout_sampler import LayoutBatch
 from refersat.training.recipe import LossOptions
 from refersat.training.trainee import AnyTrainee
 
@@ -90,14 +90,17 @@ class Trainee(AnyTrainee):
         self.weights = weights
 
     def forward(
-        self, batch: Batch, totals: Totals | None = None
+        self, batch: Batch | LayoutBatch, totals: Totals | None = None
     ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
         """See `AnyTrainee.forward`."""
         if totals is None:
             totals = Totals.of([batch])
         own: dict[str, Tensor] = {}
-        if batch.selection_only:
-            terms, own = self._selection_terms(self._select(batch), batch, totals)
+        if isinstance(batch, LayoutBatch):
+            assert self.model.selector is not None
+            logits = self.model.selector.choose(batch.objects, batch.input_ids, batch.attention_mask)
+            own["selection"] = _choice_loss(logits, batch.meant)
+            terms = {"selection": own["selection"].sum() / totals.phrases}
         elif len(batch.input_ids):
             output: RS2Sam2Output = self.model(
                 batch.pixel_values, batch.union_pixel_values, batch.input_ids, batch.attention_mask
@@ -115,14 +118,6 @@ class Trainee(AnyTrainee):
             {name: term.detach() for name, term in terms.items()},
             {name: term.detach() for name, term in own.items()},
         )
-
-    def _select(self, batch: Batch) -> Selection:
-        """What the selector says where all else stays as it is."""
-        finder, selector = self.model.candidates, self.model.selector
-        assert finder is not None and selector is not None
-        with torch.no_grad():
-            survey = finder.survey(self.model.trunk.look(batch.pixel_values))
-        return cast(Selection, selector(survey, batch.input_ids, batch.attention_mask))
 
     def _terms(
         self, output: RS2Sam2Output, batch: Batch, totals: Totals
@@ -208,9 +203,7 @@ class Trainee(AnyTrainee):
             losses = F.binary_cross_entropy_with_logits(selection.objectness, shown, reduction="none")
             terms["objects"] = (batch.label_weights[:, None] * losses).sum() / totals.label_weights
         if self.weights.selection:
-            meant = selection.meant(batch.target).float()
-            losses = F.binary_cross_entropy_with_logits(selection.logits, meant, reduction="none")
-            own["selection"] = losses.sum(1) / meant.sum(1).clamp(min=1)
+            own["selection"] = _choice_loss(selection.logits, selection.meant(batch.target).float())
             terms["selection"] = own["selection"].sum() / totals.phrases
         return terms, own
 
@@ -227,6 +220,12 @@ class Trainee(AnyTrainee):
             overlap = dice((logits + 1) / 2, kind)  # a plain sigmoid in the terms of a two-class logit
             terms["candidate_dice"] = (overlap * kind.amax(dim=(1, 2, 3))).sum() / totals.kinds.clamp(min=1)
         return terms
+
+
+def _choice_loss(logits: Tensor, meant: Tensor) -> Tensor:
+    """Cross-entropy (B,) of the logits (B, K) that objects are meant, for each that is."""
+    losses = F.binary_cross_entropy_with_logits(logits, meant, reduction="none")
+    return losses.sum(1) / meant.sum(1).clamp(min=1)
 
 
 def _amounts(batch: AnyBatch) -> Tensor:

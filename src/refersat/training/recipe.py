@@ -194,8 +194,11 @@ class Stage(Span):
     loss: LossOptions | None = Field(None, description="instead of the recipe's")
     only: Literal["selection"] | None = Field(
         None,
-        description="train this part alone, with a rate that rises and falls anew: many phrases about each view cost "
-        "little then; outlines only",
+        description="train this part alone, with a rate that rises and falls anew, on what the model as it is then "
+        "sees of so many `views`; outlines only",
+    )
+    views: int = Field(
+        3000, gt=0, description="with `only`: how many are looked at, once, and talked about again and again"
     )
     phrases_per_view: int = Field(1, ge=0, description="0: only what the views show is learned; outlines only")
 

@@ -59,6 +59,10 @@ class RunFolder:
         """Everything a run needs to go on as if it had never stopped."""
         return Checkpoints(self.path / "states", self.keep)
 
+    def layouts(self, step: int) -> Path:
+        """What the model saw after so many steps, to learn which of it phrases mean."""
+        return self.path / f"layouts-{step:07d}.safetensors"
+
     @property
     def tokenizer(self) -> Path:
         """The folder of the tokenizer, made before the first step."""
@@ -103,8 +107,8 @@ class RunFolder:
         """
         with output_folder(self.path):
             self._write_recipe(recipe)
-            for log in (self.log, self.samples):
-                log.unlink(missing_ok=True)
+            for left in (self.log, self.samples, *self.path.glob("layouts-*.safetensors")):
+                left.unlink(missing_ok=True)
             self._tidy()
 
     def go_on(self, recipe: Recipe, step: int) -> list[str]:

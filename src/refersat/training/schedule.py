@@ -79,7 +79,7 @@ class Schedule:
         Stages that train one part alone rise and fall by themselves.
         """
         options, steps = self.optimizer, self.steps
-        course = self._course(step)
+        course = self.course(step)
         rising = (step - course.start + 1) / max(1, options.warm_up)
         falling = (course.stop - step) / max(1.0, options.cool_down * len(course))
         rate = options.learning_rate * min(1.0, rising, falling)
@@ -87,8 +87,8 @@ class Schedule:
             return rate * options.drop.factor
         return rate
 
-    def _course(self, step: int) -> range:
-        """The steps around this one (from 0) in which the same is trained."""
+    def course(self, step: int) -> range:
+        """The steps around this one (from 0) in which the same is trained, by the same kind of batches."""
         start = 0
         for _, stages in groupby(self.stages, key=lambda stage: stage.only):
             course = range(start, start + sum(stage.steps or 0 for stage in stages))

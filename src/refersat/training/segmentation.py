@@ -10,12 +10,13 @@ import torch
 
 from refersat.data.samples import Sample
 from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model
+from refersat.models.selection import INSTANCES, Objects
 from refersat.text.tokenizer import PhraseTokenizer
 from refersat.training.batch import Batch, View, collate
 from refersat.training.devices import Devices
-from refersat.training.generated import LABEL_STRIDE
 from refersat.training.initialise import Start, plan_start
 from refersat.training.journal import Picture
+from refersat.training.layout_sampler import LayoutBatch
 from refersat.training.objective import Trainee
 from refersat.training.parts import freeze
 from refersat.training.pictures import pictures_of
@@ -56,16 +57,28 @@ class Segmentation:
         """See `Task.collate`."""
         return collate(views, tokenizer, config)
 
-    def empty_batch(self, config: RS2Sam2Config, stage: Stage, views: int, *, outlines: bool) -> Batch:
+    def empty_batch(self, config: RS2Sam2Config, stage: Stage, views: int, *, outlines: bool) -> Batch | LayoutBatch:
         """See `Task.empty_batch`."""
         phrases, side = views * stage.phrases_per_view, stage.image_size
         with torch.device("meta"):
+            if stage.only is not None:
+                return LayoutBatch(
+                    objects=Objects(
+                        features=torch.empty(views, INSTANCES, config.candidate_width),
+                        boxes=torch.empty(views, INSTANCES, 4),
+                        scores=torch.empty(views, INSTANCES),
+                    ),
+                    input_ids=torch.empty(phrases, TYPICAL_LENGTH, dtype=torch.long),
+                    attention_mask=torch.empty(phrases, TYPICAL_LENGTH, dtype=torch.bool),
+                    meant=torch.empty(phrases, INSTANCES),
+                    present=torch.empty(phrases),
+                )
             return Batch(
                 pixel_values=torch.empty(views, 3, side, side),
                 union_pixel_values=torch.empty(views, 3, config.union_image_size, config.union_image_size),
                 input_ids=torch.empty(phrases, TYPICAL_LENGTH, dtype=torch.long),
                 attention_mask=torch.empty(phrases, TYPICAL_LENGTH, dtype=torch.bool),
-                target=torch.empty(phrases, 1, *[side if stage.only is None else side // LABEL_STRIDE] * 2),
+                target=torch.empty(phrases, 1, side, side),
                 present=torch.empty(phrases),
                 named=torch.empty(phrases, dtype=torch.long) if outlines else None,
                 labels=torch.empty(views, side // 4, side // 4, dtype=torch.long) if outlines else None,

@@ -37,17 +37,16 @@ class Share:
 
 
 def stream(
-    sampler: Sampler, schedule: Schedule, share: Share, *, start: int, workers: int = 1
+    sampler: Sampler, schedule: Schedule, share: Share, *, steps: range, workers: int = 1
 ) -> Iterator[tuple[AnyBatch, ...]]:
-    """One process's share of each step's batch, from a step to the end of the schedule.
+    """One process's share of the batch of each of the steps.
 
     Raises:
         UserError: what the sampler could not read.
     """
-    steps = _Steps(sampler, schedule, share, start)
     over = multiprocessing.Event()
     loader = DataLoader(
-        steps,
+        _Steps(sampler, schedule, share, steps),
         batch_size=None,
         num_workers=workers,
         prefetch_factor=_AHEAD,
@@ -63,18 +62,18 @@ def stream(
 
 
 class _Steps(IterableDataset[tuple[AnyBatch, ...]]):
-    def __init__(self, sampler: Sampler, schedule: Schedule, share: Share, start: int) -> None:
+    def __init__(self, sampler: Sampler, schedule: Schedule, share: Share, steps: range) -> None:
         self._sampler = sampler
         self._schedule = schedule
         self._share = share
-        self._start = start
+        self._steps = steps
 
     def __iter__(self) -> Iterator[tuple[AnyBatch, ...]]:
         # The loader takes from its workers in turn: every one makes each so-manieth step.
         worker = get_worker_info()
         first, every = (worker.id, worker.num_workers) if worker is not None else (0, 1)
         share = self._share
-        for step in range(self._start + first, self._schedule.steps, every):
+        for step in self._steps[first::every]:
             size = self._schedule.stage_at(step).batch_size
             parts = shares(size, rank=share.rank, processes=share.processes, parts=share.parts)
             yield tuple(self._sampler.batches(step, self._schedule, parts))

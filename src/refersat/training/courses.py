@@ -1,0 +1,99 @@
+"""The batches of a run, course by course: from images while the model learns to see, then from what it sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from refersat.models.rs2sam2 import RS2Sam2Model
+from refersat.text.phrases import Tokenizer
+from refersat.training.batch import AnyBatch
+from refersat.training.devices import Devices
+from refersat.training.generated import PhraseSampler
+from refersat.training.layout_sampler import LayoutSampler
+from refersat.training.layouts import load, look, save
+from refersat.training.parameters import MovingAverage
+from refersat.training.run_folder import RunFolder
+from refersat.training.setup import Setup
+from refersat.training.stream import Sampler, Share, stream
+from refersat.training.trainee import AnyTrainee
+
+_TOLD = 10
+"""How often it is told how much has been looked at."""
+
+
+class Courses:
+    """Makes the batches of a run.
+
+    Args:
+        setup: of the run.
+        folder: of the run; keeps what was seen.
+        tokenizer: of the phrases.
+        trainee: what learns from the batches; at the beginning of a course it is asked what it sees.
+        average: of its weights, with which it looks: they are what is used in the end.
+        devices: of this process.
+        tell: called with lines for people.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        folder: RunFolder,
+        tokenizer: Tokenizer,
+        trainee: AnyTrainee,
+        average: MovingAverage,
+        devices: Devices,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._setup = setup
+        self._folder = folder
+        self._tokenizer = tokenizer
+        self._model = trainee.model
+        self._average = average
+        self._devices = devices
+        self._tell = tell
+
+    def batches(self, step: int) -> Iterator[tuple[AnyBatch, ...]]:
+        """This process's share of the batch of each step from this one (from 0) on.
+
+        Raises:
+            UserError: what could not be read.
+        """
+        recipe, schedule = self._setup.recipe, self._setup.schedule
+        share = Share(self._devices.rank, self._devices.processes, recipe.optimizer.accumulate)
+        while step < schedule.steps:
+            course = schedule.course(step)
+            sampler = self._sampler(course, begun=step > course.start)
+            yield from stream(sampler, schedule, share, steps=range(step, course.stop), workers=recipe.workers)
+            step = course.stop
+
+    def _sampler(self, course: range, *, begun: bool) -> Sampler:
+        setup, devices = self._setup, self._devices
+        sampler = setup.sampler(self._tokenizer, self._model.config)
+        if setup.schedule.stage_at(course.start).only is None:
+            return sampler
+        assert isinstance(sampler, PhraseSampler)
+        path = self._folder.layouts(course.start)
+        if not begun:
+            self._look(course, sampler)
+            devices.accelerator.wait_for_everyone()
+        return LayoutSampler(load(path, sampler), sampler, self._tokenizer, seed=setup.recipe.seed)
+
+    def _look(self, course: range, sampler: PhraseSampler) -> None:
+        stage = self._setup.schedule.stage_at(course.start)
+
+        def advance(done: int) -> None:
+            if done * _TOLD // stage.views > (done - 1) * _TOLD // stage.views:
+                self._tell(f"looked at {done:,} of {stage.views:,} views")
+
+        with self._average.in_place(self._model), self._devices.whole_model(self._model) as model:
+            if self._devices.main:
+                assert isinstance(model, RS2Sam2Model)
+                layouts = look(
+                    model,
+                    sampler,
+                    count=stage.views,
+                    image_size=stage.image_size,
+                    precision=self._devices.precision(),
+                    advance=advance,
+                )
+                save(layouts, self._folder.layouts(course.start))

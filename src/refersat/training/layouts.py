@@ -1,0 +1,148 @@
+"""Layouts: the objects that a model finds in many views, looked for once, to teach it which of them phrases mean.
+
+What a view shows costs much to see and nothing to talk about: the model that looks stays as it is while it learns to
+choose, so any number of phrases about a view need it seen only once. `varied_layouts` makes many of one, and
+`layout_sampler` talks about them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+from torch import Tensor
+
+from refersat.data import shapes
+from refersat.data.coco import CocoImage
+from refersat.errors import UserError
+from refersat.models.preprocess import square_view
+from refersat.models.rs2sam2 import RS2Sam2Model
+from refersat.models.selection import INSIDE, INSTANCES, inside
+from refersat.output import replaced_file
+from refersat.training.generated import PhraseSampler
+
+FOUND = ("features", "boxes", "scores")
+"""Fields of a layout with an entry for each found object; those of `Objects`, in the same order."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A view, as far as it takes to talk about it.
+
+    Attributes:
+        scene: its outlined objects.
+        context: categories of the whole image, of which the view may be a part.
+        features, boxes, scores: of the K objects that the model finds, as in `Objects` without the first axis.
+        inside: (number of outlined objects, K) how much of each found object lies in each outlined one.
+    """
+
+    scene: CocoImage
+    context: frozenset[str]
+    features: NDArray[np.float16]
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    inside: NDArray[np.float16]
+
+    @property
+    def count(self) -> int:
+        """K."""
+        return len(self.scores)
+
+    def meant(self, targets: Sequence[int]) -> NDArray[np.bool_]:
+        """Which found objects (K,) lie in those of the scene's that are targets."""
+        covered: NDArray[np.bool_] = self.inside[list(targets)].astype(np.float32).sum(0) > INSIDE
+        return covered
+
+
+@torch.no_grad()
+def look(
+    model: RS2Sam2Model,
+    sampler: PhraseSampler,
+    *,
+    count: int,
+    image_size: int,
+    precision: torch.autocast,
+    advance: Callable[[int], None] = lambda done: None,
+) -> list[Layout]:
+    """What a model sees of the first `count` views of a sampler.
+
+    Args:
+        model: with a selector, in evaluation mode.
+        sampler: of the views.
+        count: how many.
+        image_size: side of the views in pixels.
+        precision: of the trunk.
+        advance: called with the number of views that are done.
+    """
+    selector, finder = model.selector, model.candidates
+    assert selector is not None and finder is not None
+    layouts = []
+    for number, (shown, context) in enumerate(sampler.scenes(count), start=1):
+        view = square_view(shown.pixels, image_size, antialias=model.config.resize_antialias).to(model.device)
+        with precision:
+            survey = finder.survey(model.trunk.look(view))
+        objectness, instances, objects = selector.find(survey)
+        covered = inside(objectness, instances, _outlines(shown.scene, objectness).to(model.device))
+        layouts.append(
+            Layout(
+                scene=shown.scene,
+                context=context,
+                features=_array(objects.features[0], np.float16),
+                boxes=_array(objects.boxes[0], np.float32),
+                scores=_array(objects.scores[0], np.float32),
+                inside=_array(covered, np.float16),
+            )
+        )
+        advance(number)
+    return layouts
+
+
+def save(layouts: Sequence[Layout], path: Path) -> None:
+    """Write what the model saw; the views themselves follow from the sampler."""
+    whole = {name: np.concatenate([getattr(layout, name) for layout in layouts]) for name in FOUND}
+    padded = [np.pad(layout.inside, ((0, 0), (0, INSTANCES - layout.count))) for layout in layouts]
+    counts = np.array([layout.count for layout in layouts])
+    with replaced_file(path) as new:
+        save_file({**whole, "inside": np.concatenate(padded), "counts": counts}, new)
+
+
+def load(path: Path, sampler: PhraseSampler) -> list[Layout]:
+    """Read what `save` wrote.
+
+    Raises:
+        UserError: the file is gone or damaged, or of other views.
+    """
+    try:
+        content = load_file(path)
+        counts = content["counts"]
+        found = {name: np.split(content[name], np.cumsum(counts)[:-1]) for name in FOUND}
+        views = list(sampler.scenes(len(counts), pixels=False))
+        ends = np.cumsum([len(view.scene.objects) for view, _ in views])
+        if ends[-1] != len(content["inside"]):
+            raise ValueError("it is of other views")
+        covered = np.split(content["inside"], ends[:-1])
+        return [
+            Layout(view.scene, context, **{name: found[name][k] for name in FOUND}, inside=covered[k][:, : counts[k]])
+            for k, (view, context) in enumerate(views)
+        ]
+    except Exception as error:
+        raise UserError(
+            f"{path}, which the run has learned from so far, cannot be read ({error}): restore it or begin anew"
+        ) from error
+
+
+def _outlines(scene: CocoImage, like: Tensor) -> Tensor:
+    """Masks (number of outlined objects, 1, h, w) of a grid's size."""
+    height, width = like.shape[-2:]
+    scale = np.array([[width / scene.width, 0, 0], [0, height / scene.height, 0]])
+    masks = [shapes.rasterise([shapes.warp(shape, scale)], width, height) for shape in scene.shapes]
+    return torch.from_numpy(np.stack(masks))[:, None].float()
+
+
+def _array(values: Tensor, kind: type[np.floating]) -> NDArray[np.floating]:
+    return values.float().cpu().numpy().astype(kind)
