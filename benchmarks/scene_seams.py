@@ -6,7 +6,7 @@ Every model sees a tile at a size of its own, so a large scene cannot be shown t
 place of the untiled answer stands a dense one: with tiles that overlap by `--reference`, each pixel is the mean of many
 views. Against it are put tilings with less overlap, and the whole scene at one glance (reduced, as `--strategy whole`
 does it). Printed are, over the pixels that count: the share that is on the same side of the threshold, the mean
-difference of probabilities, and the IoU of the two masks. Seconds are those of one thread, without reading.
+difference of probabilities, and the IoU of the two masks.
 """
 
 from __future__ import annotations

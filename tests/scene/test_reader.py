@@ -80,7 +80,7 @@ def test_large_scenes_are_stretched_by_an_overview_or_by_samples(
     write_scene: WriteScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = (np.add.outer(np.arange(600), np.arange(500)) * 20).astype(np.uint16)
-    monkeypatch.setattr("refersat.scene.reader.SAMPLED_PIXELS", 40_000)
+    monkeypatch.setattr("refersat.scene.sample.SAMPLED_PIXELS", 40_000)
     expected = np.percentile(values, [2, 98])
     path = write_scene(values, tiled=True, blockxsize=64, blockysize=64)
     with SceneReader(path) as reader:

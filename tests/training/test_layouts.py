@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 
 from refersat.data.coco import CocoImage, read_coco
 from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model
-from refersat.text.corpus import corpus
 from refersat.text.scene import SceneObject
-from refersat.text.tokenizer import PhraseTokenizer, train_tokenizer
+from refersat.text.tokenizer import PhraseTokenizer
 from refersat.training import varied_layouts
 from refersat.training.generated import PhraseSampler
 from refersat.training.layout_sampler import LayoutBatch, LayoutSampler
@@ -29,12 +28,6 @@ from refersat.training.varied_layouts import FORMS, cropped, looks_of, swapped, 
 
 LEFTMOST = re.compile(r"(the )?left-?most (ship|boat|vessel|watercraft)\b", re.IGNORECASE)
 FULL_PRECISION = torch.autocast("cpu", enabled=False)
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> PhraseTokenizer:
-    folder = tmp_path_factory.mktemp("tokenizer")
-    return train_tokenizer(corpus(np.random.default_rng(0), 400), folder, 299, max_length=32)
 
 
 @pytest.fixture

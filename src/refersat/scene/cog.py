@@ -15,7 +15,7 @@ from refersat.output import replaced_file, write_file
 from refersat.rasters import unplaced_is_fine
 from refersat.scene.parts import BLOCK, Parts, Piece
 
-_CACHE = 64 * 2**20  # bytes for blocks: copying goes from top to bottom and needs none of them twice
+_CACHE = 32 * 2**20  # bytes for blocks: copying goes from top to bottom and needs none of them twice
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,15 @@ import rasterio.features
 import rasterio.windows
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
+from rasterio.env import setenv
 from rasterio.errors import RasterioError
 
 from refersat.errors import UserError
 from refersat.imagery import require_whole
-from refersat.radiometry import SAMPLED_PIXELS, Radiometry, Stretch
+from refersat.radiometry import Radiometry, Stretch
 from refersat.rasters import alpha_band, chosen_bands, is_mask, may_have_holes, open_raster, radiometry_of
 from refersat.scene.collar import find_collar
+from refersat.scene.sample import sample_windows
 from refersat.scene.source import find_source
 from refersat.scene.window import Window
 from refersat.vector import Ground
@@ -32,9 +34,9 @@ from refersat.vector import Ground
 if TYPE_CHECKING:
     import shapely
 
-_CACHE = 256 * 2**20  # bytes for blocks that neighbouring windows share: a row of tiles of a wide scene
+_CACHE = 32 * 2**20, 256 * 2**20  # bytes, least and most, for blocks that neighbouring windows share
+_CACHED_ROWS = 2048  # of the scene: those of a row of tiles, in whole blocks
 _AVERAGE_FROM = 2.0  # native pixels per pixel read; below, GDAL's (then widened) bilinear kernel is smoother
-_SAMPLES = 16  # windows along each side, where a large scene without overviews is sampled
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +89,7 @@ class SceneReader:
         self.source = find_source(scene, asset=asset)
         self.name = name or self.source.address
         self._lock = Lock()
-        self._environment: Any = rasterio.Env(GDAL_CACHEMAX=_CACHE)
+        self._environment: Any = rasterio.Env(GDAL_CACHEMAX=_CACHE[0])
         self._environment.__enter__()
         try:
             self._dataset, self.placed = self._open()
@@ -100,6 +102,7 @@ class SceneReader:
             self.area: shapely.Polygon | shapely.MultiPolygon | None = None
             self.bands = tuple(chosen_bands(self._dataset, self.name, bands))
             self._alpha: int | None = None
+            setenv(GDAL_CACHEMAX=self._cache())
             self._holes = may_have_holes(self._dataset, self.bands)
             self.radiometry = self._find_radiometry(stretch)
         except BaseException:
@@ -133,6 +136,10 @@ class SceneReader:
                 f"{self.name} has rational polynomial coefficients (RPC) only: orthorectify it first, for example "
                 f"gdalwarp -rpc -to RPC_DEM=heights.tif -t_srs EPSG:4326 {self.name} ortho.tif"
             )
+
+    def _cache(self) -> int:
+        row = self.width * sum(int(np.dtype(self._dataset.dtypes[band - 1]).itemsize) for band in self.bands)
+        return min(max(_CACHE[0], row * _CACHED_ROWS), _CACHE[1])
 
     @property
     def has_holes(self) -> bool:
@@ -257,7 +264,8 @@ class SceneReader:
             alpha = alpha_band(self._dataset, self.bands)
             # What is far away is not fetched to learn nothing: 8-bit values stay as they are.
             kept = self._dataset.dtypes[self.bands[0] - 1] == "uint8" and stretch != "percentile" and alpha is None
-            windows = [(Window(0, 0, 1, 1), (1, 1))] if kept and self.source.remote else self._sample_windows()
+            far = kept and self.source.remote
+            windows = [(Window(0, 0, 1, 1), (1, 1))] if far else sample_windows(self._dataset, self.bands[0])
             if alpha is not None:
                 self._holes = is_mask(self._sample((alpha,), windows))
                 self._alpha = alpha if self._holes else None
@@ -282,21 +290,6 @@ class SceneReader:
         """Values (C, 1, N)."""
         parts = [self._values(bands, window, shape, Resampling.nearest) for window, shape in windows]
         return np.concatenate([part.reshape(len(bands), 1, -1) for part in parts], axis=2)
-
-    def _sample_windows(self) -> list[tuple[Window, tuple[int, int]]]:
-        """What to read, and at which size, to know the whole scene's values: all, an overview, or a grid of pieces."""
-        width, height = self.width, self.height
-        whole = Window(0, 0, width, height)
-        shrink = (width * height / SAMPLED_PIXELS) ** 0.5
-        if shrink <= 1 or any(factor <= 4 * shrink for factor in self._dataset.overviews(self.bands[0])):
-            return [(whole, (max(1, round(height / max(1, shrink))), max(1, round(width / max(1, shrink)))))]
-        side = round(SAMPLED_PIXELS**0.5 / _SAMPLES)
-        wide, high = min(side, width), min(side, height)
-        return [
-            (Window(int(x), int(y), wide, high), (high, wide))
-            for y in sorted(set(np.linspace(0, height - high, _SAMPLES).astype(int)))
-            for x in sorted(set(np.linspace(0, width - wide, _SAMPLES).astype(int)))
-        ]
 
     def close(self) -> None:
         """Give the file back."""
