@@ -93,7 +93,7 @@ def run(catalogue: str, out: Path, engine: str, mode: Any = None, **cluster: Any
 
     rows = read_catalogue(catalogue, () if catalogue.endswith(".csv") else ("the square", "the unicorn"))
     job = Job(out, model="stand-in", load=load, kind="image")
-    with_engine = make_engine(engine, Cluster(**cluster), say=sys.stderr.write)
+    with_engine = make_engine(engine, Cluster(**cluster), say=lambda line: sys.stderr.write(f"{line}\n"))
     return run_batch(rows, job, with_engine, mode=mode, watch=watch)
 
 

@@ -43,6 +43,7 @@ def cluster() -> Iterator[Any]:
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
         patch.setenv(stand_in.SECONDS, str(SLOW))
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")  # no test touches the network
         # On a busy machine nodes and workers take longer to start than Ray waits for them.
         patch.setenv("RAY_agent_register_timeout_ms", "900000")
         patch.setenv("RAY_worker_register_timeout_seconds", "900")

@@ -70,6 +70,18 @@ def test_one_table_of_all_polygons(images: Path, tmp_path: Path) -> None:
     assert geo["columns"]["pixels"]["crs"] is None
 
 
+def test_the_same_question_twice_and_a_name_that_is_no_unicode(images: Path, tmp_path: Path) -> None:
+    strange = os.fsdecode(b"strange-\xff.tif")
+    (images / "image-000.tif").rename(images / strange)
+    table = tmp_path / "table.csv"
+    table.write_text("image,phrase\nimages/image-001.tif,it\nimages/image-002.tif,it\nimages/image-001.tif,it\n")
+    assert stand_in.run(str(table), tmp_path / "twice", "local").polygons == 2
+    rows = results(tmp_path / "twice")
+    assert [row["status"] for row in rows] == ["done"] * 3
+    assert rows[0]["mask"] == rows[2]["mask"] != rows[1]["mask"]
+    assert stand_in.run(str(images), tmp_path / "out", "local").found == 5
+
+
 def test_without_pyarrow_the_table_comes_later(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out"
     with monkeypatch.context() as patch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from refersat.errors import UserError
@@ -115,12 +116,10 @@ def read(address: str, bands: Sequence[int] | None, scratch: Path) -> Image:
         return read_image(Path(address), bands=bands)
     if opened_by_gdal(address):
         return read_address(address, bands=bands)
-    copy = scratch / PurePosixPath(address).name
-    try:
+    with TemporaryDirectory(dir=scratch) as place:
+        copy = Path(place) / PurePosixPath(address).name
         copy.write_bytes(read_bytes(address))
         return read_image(copy, bands=bands)
-    finally:
-        copy.unlink(missing_ok=True)
 
 
 def _list_local(address: str) -> list[str]:

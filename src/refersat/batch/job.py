@@ -93,10 +93,13 @@ def weights_of(model: str) -> dict[str, str]:
     Raises:
         UserError: there is no such model here.
     """
+    from refersat.models import zoo
     from refersat.models.identity import model_files, model_folder
 
     folder = model_folder(model)
     if not folder.is_dir():
+        if zoo.is_name(model):
+            raise UserError(f"{model} is not on this machine: refersat models fetch {model}")
         raise UserError(f"no such model folder: {folder} (`refersat models list` shows names)")
     weights, descriptions = model_files(folder)
     return weights | descriptions

@@ -109,7 +109,7 @@ class Ledger:
         """
         files = {path.name: path.stat().st_size for path in sorted(place.iterdir()) if path.is_file()}
         content = {"format": FORMAT, "image": unit.image, "phrases": list(unit.phrases), **record, "files": files}
-        write_file(place / RECORD, (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode())
+        write_file(place / RECORD, (json.dumps(content, indent=1) + "\n").encode())  # names may be no Unicode
         target = self.folder(unit.name)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -35,7 +35,7 @@ class Unit:
 
     Attributes:
         image: where it lies.
-        phrases: what to find.
+        phrases: what to find, each once.
     """
 
     image: str
@@ -55,7 +55,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Asked:
-    """A unit with the rows that it answers, in the order of its phrases."""
+    """A unit with the rows that it answers; several may ask the same."""
 
     unit: Unit
     rows: tuple[Row, ...]
@@ -86,7 +86,10 @@ class Catalogue:
         for row in self.rows:
             if row.fault is None:
                 together.setdefault(row.image, []).append(row)
-        return [Asked(Unit(image, tuple(row.phrase for row in rows)), tuple(rows)) for image, rows in together.items()]
+        return [
+            Asked(Unit(image, tuple(dict.fromkeys(row.phrase for row in rows))), tuple(rows))
+            for image, rows in together.items()
+        ]
 
 
 def ask_each(found: Iterable[tuple[str, str | None, str | None]], phrases: Iterable[str]) -> Iterator[Row]:

@@ -105,14 +105,14 @@ def write_tables(ledger: Ledger, catalogue: Catalogue) -> Summary:
 
 def _lines(ledger: Ledger, asked: Asked, record: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
     folder = ledger.folder(asked.unit.name).relative_to(ledger.out)
-    for index, row in enumerate(asked.rows):
+    for row in asked.rows:
         line: dict[str, Any] = {"row": row.number, "image": row.image, "phrase": row.phrase}
         if record is None:
             yield line | {"status": PENDING}
         elif record["error"] is not None:
             yield line | {"status": FAILED, "error": record["error"], "seconds": record.get("seconds")}
         else:
-            answer = record["answers"][index]
+            answer = record["answers"][asked.unit.phrases.index(row.phrase)]
             yield line | {
                 "status": DONE,
                 "present": str(answer["present"]).lower(),
@@ -190,7 +190,7 @@ def _polygon(feature: Mapping[str, Any], rows: Mapping[str, Row], column: str) -
     area_m2 = about["area_m2"] if "area_m2" in about else about["area"] if about["area_unit"] == "m2" else None
     return {
         "row": row.number,
-        "image": row.image,
+        "image": row.image.encode(errors="replace").decode(),  # names may be no Unicode
         "phrase": about["phrase"],
         "model": about["model"],
         "score": about["score"],

@@ -86,8 +86,8 @@ def _entry(
         where, fault = None, f"the column {image!r} holds {where!r} and not where the image lies"
     if fault is None and text is not None and not isinstance(text, str):
         text, fault = None, f"the column {phrase!r} holds {text!r} and not a phrase"
-    has_place = isinstance(where, str) and where.strip()
-    return joined(base, where) if has_place else "", text, fault
+    place = joined(base, where) if isinstance(where, str) and where.strip() else ""
+    return place, text, fault
 
 
 def _folder(address: str) -> str:
