@@ -77,11 +77,10 @@ def main() -> int:
         try:
             assert server.stdout is not None
             address = server.stdout.readline().split()[2]
-            tally = asyncio.run(load(address, cases, options.clients, options.seconds))
+            return report(asyncio.run(load(address, cases, options.clients, options.seconds)), options.clients)
         finally:
             server.terminate()
-            server.wait(60)
-    return report(tally, options.clients)
+            server.wait(300)
 
 
 def make_cases(count: int, device: str) -> list[Case]:

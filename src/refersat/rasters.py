@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +19,8 @@ from rasterio.errors import NotGeoreferencedWarning
 from refersat.errors import UserError
 from refersat.radiometry import Radiometry, Stretch, find_ranges
 
+log = logging.getLogger(__name__)
+
 _CMYK = (ColorInterp.cyan, ColorInterp.magenta, ColorInterp.yellow, ColorInterp.black)
 _RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 _HALF_TRANSPARENT = 0.05
@@ -29,11 +33,21 @@ def open_raster(address: str) -> tuple[Any, bool]:
     Raises:
         RasterioError: rasterio cannot read it.
     """
-    with warnings.catch_warnings(record=True) as caught:
+    unplaced, here = False, threading.get_ident()
+
+    def note(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        nonlocal unplaced
+        # Warnings are the whole process's: those of another thread are about another raster.
+        if not issubclass(category, NotGeoreferencedWarning):
+            log.warning("%s", message)
+        elif threading.get_ident() == here:
+            unplaced = True
+
+    with warnings.catch_warnings():
         warnings.simplefilter("always", NotGeoreferencedWarning)
+        warnings.showwarning = note
         dataset = rasterio.open(address)
     # Not all drivers then give the identity: some leave the transform's memory as it was.
-    unplaced = any(issubclass(warning.category, NotGeoreferencedWarning) for warning in caught)
     return dataset, not unplaced and dataset.transform != affine.identity
 
 

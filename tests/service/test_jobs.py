@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -323,29 +323,44 @@ class Server:
         return self.process.wait(60)
 
 
+@pytest.fixture
+def server() -> Iterator[Callable[..., Server]]:
+    """Starts server processes; none outlives the test."""
+    started: list[Server] = []
+
+    def start(*words: Any) -> Server:
+        started.append(Server(*words))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.process.kill()
+        one.process.wait()
+
+
 @pytest.mark.slow
-def test_a_killed_server_goes_on_where_its_job_was(write_raster: WriteScene, tmp_path: Path) -> None:
+def test_a_killed_server_goes_on_where_its_job_was(
+    write_raster: WriteScene, tmp_path: Path, server: Callable[..., Server]
+) -> None:
     values = np.repeat(blobs(400, 160, grain=20)[None], 3, axis=0)
     scene = write_raster("large.tif", values, crs="EPSG:32631", transform=rasterio.Affine(1, 0, 5e5, 0, -1, 57e5))
     asked = {"inputs": {"scene": "large", "phrases": ["all"], "strategy": "tile", "tile": 40}}
-    killed = Server(scene, tmp_path / "killed", 0.05)
+    killed = server(scene, tmp_path / "killed", 0.05)
     job = killed.client.post("/processes/segment/execution", json=asked).json()["jobID"]
     wait_for(lambda: 20 < killed.client.get(f"/jobs/{job}").json()["progress"] < 80, 60)
     assert killed.end(signal.SIGKILL) == -signal.SIGKILL
 
-    again = Server(scene, tmp_path / "killed", 0.0)
-    whole = Server(scene, tmp_path / "whole", 0.0)
-    try:
-        other = whole.client.post("/processes/segment/execution", json=asked).json()["jobID"]
-        found = []
-        for server, name in ((again, job), (whole, other)):
-            status = ended(server.client, name)  # type: ignore[arg-type]
-            assert status["status"] == "successful", status["message"]
-            document = server.client.get(f"/v1/results/{name}").json()
-            (answer,) = document["answers"]
-            found.append((answer["objects"], answer["area"], server.client.get(answer["links"]["mask"]).content))
-        assert found[0] == found[1]
-        assert found[0][0] > 3
-    finally:
-        stopped = {again.end(signal.SIGTERM), whole.end(signal.SIGTERM)}
-        assert stopped == {-signal.SIGTERM}  # which uvicorn raises again once all has come down
+    again = server(scene, tmp_path / "killed", 0.0)
+    whole = server(scene, tmp_path / "whole", 0.0)
+    other = whole.client.post("/processes/segment/execution", json=asked).json()["jobID"]
+    found = []
+    for one, name in ((again, job), (whole, other)):
+        status = ended(one.client, name)  # type: ignore[arg-type]
+        assert status["status"] == "successful", status["message"]
+        document = one.client.get(f"/v1/results/{name}").json()
+        (answer,) = document["answers"]
+        found.append((answer["objects"], answer["area"], one.client.get(answer["links"]["mask"]).content))
+    assert found[0] == found[1]
+    assert found[0][0] > 3
+    # uvicorn raises the signal again once all has come down in order
+    assert {again.end(signal.SIGTERM), whole.end(signal.SIGTERM)} == {-signal.SIGTERM}

@@ -68,7 +68,7 @@ def test_whatever_the_document_allows_is_answered_as_it_says(
 
 
 def running(app: Any) -> Any:
-    """An application that was started already, for a client that would start it again."""
+    """An application that was started already, for a client that would start it again, and by another name."""
 
     async def answering(scope: Any, receive: Any, send: Any) -> None:
         while scope["type"] == "lifespan":
@@ -76,7 +76,9 @@ def running(app: Any) -> Any:
             await send({"type": f"{event}.complete"})
             if event == "lifespan.shutdown":
                 return
-        await app(scope, receive, send)
+        headers = [(name, value) for name, value in scope["headers"] if name != b"host"]
+        here = {"headers": [*headers, (b"host", b"127.0.0.1")], "client": ("127.0.0.1", 50000)}
+        await app({**scope, **here}, receive, send)
 
     return answering
 

@@ -135,15 +135,19 @@ def serve(
 def _run(settings: Settings, listener: socket.socket, *, model: str, device: str, dtype: str, verbose: bool) -> None:
     import logging
     import signal
+    import warnings
     from contextlib import suppress
 
     import uvicorn
+    from rasterio.errors import NotGeoreferencedWarning
 
     import refersat
     from refersat.service.app import create_app
 
     segmenter = refersat.load(model, device=device, dtype=dtype)
     app = create_app(settings, segmenter)
+    warnings.simplefilter("ignore", NotGeoreferencedWarning)  # plain images are as welcome
+    os.environ.setdefault("GDAL_HTTP_TIMEOUT", "60")  # seconds; without, an address that is silent holds a job for ever
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
