@@ -214,6 +214,8 @@ def test_a_token_is_asked_for_and_kept_for_the_tab(page: Page, stand_in: StandIn
 
 def test_an_area_can_be_drawn_and_is_asked_about(page: Page, stand_in: StandIn) -> None:
     open_scene(page)
+    ask(page, "the hill")
+    eventually(lambda: tinted(page, MAGENTA), lambda pixels: pixels > 10_000)
     page.get_by_role("button", name="Draw an area").click()
     box = page.locator("canvas.maplibregl-canvas").bounding_box()
     assert box is not None
@@ -223,6 +225,7 @@ def test_an_area_can_be_drawn_and_is_asked_about(page: Page, stand_in: StandIn) 
     page.mouse.move(x + 100, y + 60, steps=4)
     page.mouse.up()
     page.get_by_text("Looks only in the marked area.").wait_for()
+    assert tinted(page, MAGENTA) > 10_000  # what was there stays
     with page.expect_request("**/v1/segment") as sent:
         ask(page, "the hill")
     body = (sent.value.post_data_buffer or b"").decode()
@@ -252,6 +255,8 @@ def test_it_can_be_used_with_the_keyboard_alone(page: Page, stand_in: StandIn) -
         assert len(seen) < 10
     page.keyboard.press("Enter")
     page.locator("#phrase").wait_for()
+    assert page.evaluate("document.activeElement.id") == "phrase"
+    page.keyboard.press("Tab")
     page.keyboard.press("/")
     page.keyboard.type("the hill")
     page.keyboard.press("Enter")
