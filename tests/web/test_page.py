@@ -194,10 +194,10 @@ def test_an_upload_opens(page: Page, stand_in: StandIn) -> None:
 def test_a_token_is_asked_for_and_kept_for_the_tab(page: Page, stand_in: StandIn) -> None:
     stand_in.token = "sesame"
     page.goto(ADDRESS)
-    page.get_by_label("Token").fill("wrong")
+    page.locator("#token").fill("wrong")
     page.keyboard.press("Enter")
     page.get_by_text("The server does not know this token.").wait_for()
-    page.get_by_label("Token").fill("sesame")
+    page.locator("#token").fill("sesame")
     page.keyboard.press("Enter")
     page.get_by_role("button", name="ships.jpg").click()
     ask(page, "the hill")
@@ -209,7 +209,7 @@ def test_a_token_is_asked_for_and_kept_for_the_tab(page: Page, stand_in: StandIn
     assert len(json.loads(Path(taken.value.path()).read_text(encoding="utf-8"))["features"]) == 1
     page.reload()
     page.get_by_role("rowheader", name="the hill").wait_for()
-    assert not page.get_by_label("Token").is_visible()
+    assert not page.locator("#token").is_visible()
 
 
 def test_an_area_can_be_drawn_and_is_asked_about(page: Page, stand_in: StandIn) -> None:
