@@ -2,7 +2,7 @@ import { effect } from "@preact/signals";
 import maplibregl, { type GeoJSONSource, type ImageSource, type RasterTileSource } from "maplibre-gl";
 import "maplibre-gl/dist/maplibre-gl.css";
 import type { Client } from "../api/client";
-import type { Box, Scene } from "../api/types";
+import type { Area, Box, Scene } from "../api/types";
 import { css } from "../state/colours";
 import type { Layer } from "../state/layer";
 import { probabilityPicture, type Session } from "../state/session";
@@ -79,10 +79,11 @@ export class Stage {
 
   private follow(): void {
     const { session } = this;
+    // what an effect reads makes it run again: each reads only what is named here, and peeks at the rest
     effect(() => this.showScene(session.scene.value));
     effect(() => this.showLayers(session.layers.value, session.threshold.value));
     effect(() => this.showOpacity(session.layers.value, session.opacity.value, session.selected.value));
-    effect(() => this.showArea());
+    effect(() => this.showArea(session.area.value));
     effect(() => this.drawing.set(session.drawing.value));
   }
 
@@ -132,11 +133,10 @@ export class Stage {
       source: AREA,
       paint: { "line-color": "#fff", "line-width": 2, "line-dasharray": [3, 2] },
     });
-    this.showArea();
+    this.showArea(this.session.area.peek());
   }
 
-  private showArea(): void {
-    const area = this.session.area.value;
+  private showArea(area: Area | null): void {
     const source = this.map.getSource<GeoJSONSource>(AREA);
     source?.setData(area && this.space ? areaToMap(this.space, area) : NOTHING);
   }
@@ -152,7 +152,7 @@ export class Stage {
 
   private add(layer: Layer, threshold: number): void {
     if (!this.space) return;
-    const scene = this.session.scene.value;
+    const scene = this.session.scene.peek();
     const { key, answer } = layer;
     if (answer.links.probability_tiles && scene?.kind === "map") {
       const { bounds, minzoom, maxzoom } = scene;
@@ -225,5 +225,5 @@ function template(url: (path: string) => string, path: string): string {
 }
 
 function authorized(client: Client, url: string): maplibregl.RequestParameters {
-  return url.startsWith(client.root) || url.startsWith(location.origin) ? { url, headers: client.headers() } : { url };
+  return url.startsWith(client.root) ? { url, headers: client.headers() } : { url };
 }

@@ -61,6 +61,10 @@ export function Chooser() {
 /** The open scene, and the way back to the choice. */
 export function SceneCard({ scene }: { scene: Scene }) {
   const { session, stage } = usePage();
+  const close = () => {
+    session.close();
+    setTimeout(() => document.querySelector<HTMLElement>(".dropzone")?.focus()); // the button is gone, the focus goes on
+  };
   return (
     <section class="scene-card" aria-label="Open image">
       <button
@@ -68,7 +72,7 @@ export function SceneCard({ scene }: { scene: Scene }) {
         class="plain"
         aria-label="Choose another image"
         title="Choose another image"
-        onClick={() => session.close()}
+        onClick={close}
       >
         <Icon name="back" />
       </button>

@@ -1,4 +1,4 @@
-import { useRef, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { usePage } from "./context";
 import { Icon } from "./icons";
 
@@ -12,6 +12,10 @@ export function PhraseBox() {
   const [open, setOpen] = useState(false);
   const [active, setActive] = useState(-1);
   const input = useRef<HTMLInputElement>(null);
+  useEffect(() => {
+    // whoever opened an image types next; on a touch screen the keyboard would cover it
+    if (window.matchMedia("(pointer: fine)").matches) input.current?.focus();
+  }, []);
   const examples = session.about.value?.examples ?? [];
   const wanted = text.trim().toLowerCase();
   const listed = [...new Set([...session.history.value, ...examples])]
