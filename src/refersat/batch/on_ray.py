@@ -184,7 +184,7 @@ def _workers(cluster: Cluster, threads: int, gpus: float) -> int:
 def _about(workers: int, threads: int, gpus: float) -> str:
     import ray
 
-    nodes = sum(1 for node in ray.nodes() if node["Alive"])
+    nodes = sum(bool(node["Alive"]) for node in ray.nodes())
     each = f"{threads} CPU{'s' if threads > 1 else ''}" + (f" and {gpus:g} GPU" if gpus else "")
     address = getattr(getattr(ray._private.worker, "global_worker", None), "node", None)
     board = getattr(getattr(address, "address_info", None), "get", lambda key: None)("webui_url")
