@@ -123,6 +123,9 @@ def require_file(path: Path, kind: str = "image") -> None:
             raise UserError(f"no such {kind}: {path}")
         with path.open("rb") as stream:
             empty = not stream.read(1)
+        str(path).encode()
+    except UnicodeEncodeError as error:  # GDAL knows no other names
+        raise UserError(f"cannot read {ascii(str(path))}: its name is not Unicode, rename it") from error
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     if empty:

@@ -79,7 +79,10 @@ def test_the_same_question_twice_and_a_name_that_is_no_unicode(images: Path, tmp
     rows = results(tmp_path / "twice")
     assert [row["status"] for row in rows] == ["done"] * 3
     assert rows[0]["mask"] == rows[2]["mask"] != rows[1]["mask"]
-    assert stand_in.run(str(images), tmp_path / "out", "local").found == 5
+    assert stand_in.run(str(images), tmp_path / "out", "local").found == 4
+    errors = {row["error"] for row in results(tmp_path / "out") if "strange" in row["image"]}
+    assert len(errors) == 1
+    assert errors.pop().endswith("its name is not Unicode, rename it")
 
 
 def test_without_pyarrow_the_table_comes_later(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
