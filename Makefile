@@ -43,7 +43,7 @@ web-check: web/node_modules/.installed
 	@diff -r out/page $(PAGE) || { echo "$(PAGE) is not what web/ builds: run \`make web\` and commit it." >&2; exit 1; }
 
 web/node_modules/.installed: web/package-lock.json
-	@cd web && npm ci --no-audit --no-fund --loglevel=error
+	@cd web && npm install --no-save --no-audit --no-fund --loglevel=error
 	@touch $@
 
 clean:
