@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from refersat.question import MAX_PHRASE_CHARACTERS
 from refersat.scene.options import DEFAULT_TILE
 
 Kind = Literal["map", "picture"]
-Bounds = tuple[float, float, float, float]
+Bounds = Annotated[
+    tuple[float, float, float, float],
+    # As every reader of schemas understands it; what pydantic says by itself, newer ones do.
+    WithJsonSchema({"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}),
+]
 Geometry = dict[str, Any]
 Phrase = Annotated[str, Field(min_length=1, max_length=MAX_PHRASE_CHARACTERS)]
 

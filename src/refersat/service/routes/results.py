@@ -33,7 +33,8 @@ router = APIRouter(prefix="/v1/results/{result}", tags=["results"])
 
 
 def _file(media_type: str) -> dict[int | str, dict[str, Any]]:
-    content = {media_type: {"schema": {"type": "string", "format": "binary"}}}
+    binary = {"type": "string", "format": "binary"}
+    content = {media_type: {"schema": {"type": "object"} if media_type.endswith("json") else binary}}
     return {200: {"content": content, "description": "A file."}, **problems(404)}
 
 
