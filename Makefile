@@ -1,7 +1,8 @@
 # make demo    install, then segment the example images with the built-in model
-# make test    install, then lint, type-check and run every test
-# make web       build the page of `refersat serve` from web/ (needs npm)
-# make web-check its lint, types and tests, and that the built files in the repository are those of its sources
+# make test    install, then lint, type-check and run every test but those in a browser
+# make web     build the page of `refersat serve` from web/ (needs npm)
+# make web-check  its lint, types and tests, and that the built files in the repository are those of its sources
+# make web-test   the page in a browser (needs Chromium)
 # make lint | format | clean
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ DEMO := out/demo
 PAGE := src/refersat/service/page
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint format web web-check clean
+.PHONY: demo test lint format web web-check web-test clean
 
 demo: $(VENV)/.installed
 	@rm -rf $(DEMO)
@@ -24,7 +25,10 @@ demo: $(VENV)/.installed
 	@echo "Look at $(DEMO)/*.overlay.png; the masks (*.mask.tif) and polygons (*.geojson) lie beside them."
 
 test: lint
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m 'not browser' $(PYTEST_ARGS)
+
+web-test: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest -m browser $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff check .
