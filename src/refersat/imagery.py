@@ -125,7 +125,7 @@ def require_file(path: Path, kind: str = "image") -> None:
             empty = not stream.read(1)
         str(path).encode()
     except UnicodeEncodeError as error:  # GDAL knows no other names
-        raise UserError(f"cannot read {ascii(str(path))}: its name is not Unicode, rename it") from error
+        raise UserError(f"cannot read {str(path)!a}: its name is not Unicode, rename it") from error
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     if empty:
