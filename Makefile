@@ -21,7 +21,7 @@ demo: $(VENV)/.installed
 	@rm -rf $(DEMO)
 	$(BIN)/refersat predict examples/bridge.tif -t "the airplane" --out $(DEMO)
 	$(BIN)/refersat predict examples/cars.tif -t "all vehicles" --out $(DEMO)
-	$(BIN)/refersat predict examples/ships.jpg -t "all ships" -t "the ship in the middle" --out $(DEMO)
+	$(BIN)/refersat predict examples/ships.jpg -t "all ships" -t "the ship at the bottom" --out $(DEMO)
 	@echo "Look at $(DEMO)/*.overlay.png; the masks (*.mask.tif) and polygons (*.geojson) lie beside them."
 
 test: lint
