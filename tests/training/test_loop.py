@@ -74,6 +74,20 @@ def test_the_selection_goes_on_with_what_was_seen(selecting: Recipe, tmp_path: P
     ]
 
 
+def test_what_has_not_learned_to_find_objects_cannot_learn_to_choose(
+    make_recipe: MakeRecipe, selecting: Recipe, tmp_path: Path
+) -> None:
+    alone = {"steps": 3, "image_size": 64, "batch_size": 2, "phrases_per_view": 6, "only": "selection"}
+    with pytest.raises(UserError, match="begin with a stage that trains all"):
+        train(make_recipe(model={"selection": True}, stages=[alone]), tmp_path / "fresh")
+    with pytest.raises(UserError, match=r"give model\.selection=true"):
+        train(make_recipe(stages=[alone]), tmp_path / "without")
+    assert not list(tmp_path.glob("*/metrics.jsonl"))
+    learned = train(selecting, tmp_path / "learned")
+    goes_on = make_recipe(init={"model": str(learned)}, model={"selection": True}, stages=[{**alone, "views": 5}])
+    assert train(goes_on, tmp_path / "goes on").is_dir()
+
+
 @pytest.mark.parametrize("damage", ["gone", "cut", "of other views"])
 def test_what_was_seen_must_be_there_to_go_on(selecting: Recipe, tmp_path: Path, damage: str) -> None:
     train(selecting, tmp_path / "run")

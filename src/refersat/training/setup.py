@@ -104,6 +104,11 @@ def set_up(recipe: Recipe) -> Setup:
     start = task.plan_start(recipe)
     if any(stage.only for stage in recipe.stages) and not getattr(start.config, "selection", False):
         raise UserError("stages: only: selection needs a model that has one: give model.selection=true")
+    if recipe.stages[0].only and not any(name.startswith("selector.") for name in start.origins):
+        raise UserError(
+            "stages: only: selection learns from the objects that the model finds, and this one has not learned to find"
+            " any: begin with a stage that trains all"
+        )
     data, untaught = recipe.data, set[str]()
     source: CocoFile | TrainingSamples
     if isinstance(data, SampleData):
