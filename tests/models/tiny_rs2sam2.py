@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from parity import fill_tensor
 from torch import Tensor
 
@@ -12,6 +13,7 @@ from refersat.models.beit3 import UNKNOWN_TOKEN
 from refersat.models.candidates import FIRST_GAIN
 from refersat.models.losses import boundary, cross_entropy, dice
 from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model, RS2Sam2Output
+from refersat.models.selection import INSTANCES, NOT_MEANT
 
 TINY: dict[str, Any] = {
     "image_size": 64,
@@ -106,7 +108,10 @@ def numbers(output: RS2Sam2Output) -> dict[str, Tensor]:
         found = output.candidates
         flat |= {"candidate logits": found.logits, "edges": found.survey.edges, "survey": found.survey.features}
     if output.selection is not None:
-        flat |= {"objectness": output.selection.objectness, "selection": output.selection.logits}
+        logits = output.selection.logits
+        # As many as there can be: how many there are, the richest image of the batch decides.
+        logits = F.pad(logits, (0, INSTANCES - logits.shape[1]), value=NOT_MEANT)
+        flat |= {"objectness": output.selection.objectness, "selection": logits}
     return flat
 
 
