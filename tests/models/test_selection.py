@@ -66,7 +66,7 @@ def test_it_learns_to_choose_by_place(selector: InstanceSelector) -> None:
         columns = torch.stack([torch.randperm(5, generator=generator)[:2] for _ in range(8)]) * 5
         rows = torch.randint(0, SIDE - 4, (8, 2), generator=generator)
         places = [list(zip(xs, ys, strict=True)) for xs, ys in zip(columns.tolist(), rows.tolist(), strict=True)]
-        selection = selector(survey_of(places), *phrases(*[LEFT, RIGHT, ALL] * 8))
+        selection = selector([survey_of(places)], *phrases(*[LEFT, RIGHT, ALL] * 8))
         targets = torch.zeros(24, 1, SIDE, SIDE)
         for image, corners in enumerate(places):
             ordered = sorted(corners)
@@ -92,26 +92,26 @@ def test_an_answer_depends_neither_on_padding_nor_on_other_phrases_nor_images(se
     places = [[(0, 0), (10, 10)], [(3, 8)], []]
     ids, mask = phrases(LEFT, RIGHT, ALL, LEFT, ALL, RIGHT)
     padded = F.pad(ids, (0, 3), value=3), F.pad(mask, (0, 3), value=False)
-    together = selector(survey_of(places), *padded)
+    together = selector([survey_of(places)], *padded)
     for image in range(3):
         for phrase in (2 * image, 2 * image + 1):
-            alone = selector(survey_of([places[image]]), ids[[phrase]], mask[[phrase]])
-            count = alone.instances.count  # the others may have more objects
+            alone = selector([survey_of([places[image]])], ids[[phrase]], mask[[phrase]])
+            count = alone.logits.shape[1]  # the others may have more objects
             torch.testing.assert_close(together.logits[[phrase], :count], alone.logits, atol=1e-5, rtol=1e-4)
             assert (together.logits[phrase, count:] == NOT_MEANT).all()
 
 
 @torch.no_grad()
 def test_without_an_object_nothing_is_meant(selector: InstanceSelector) -> None:
-    selection = selector(survey_of([[]]), *phrases(LEFT))
+    selection = selector([survey_of([[]])], *phrases(LEFT))
     assert (selection.logits == NOT_MEANT).all()
-    assert (selection.cells() == NOT_MEANT).all()
+    assert (selection.cells()[0] == NOT_MEANT).all()
 
 
 def test_choosing_does_not_teach_what_objects_look_like(selector: InstanceSelector) -> None:
     survey = survey_of([[(0, 0), (10, 10)]])
     survey.features.requires_grad_()
-    selection = selector(survey, *phrases(LEFT))
+    selection = selector([survey], *phrases(LEFT))
     (selection.logits.sum() + selection.objectness.sum()).backward()
     assert survey.features.grad is None
     silent = [name for name, parameter in selector.named_parameters() if parameter.grad is None]
@@ -120,7 +120,7 @@ def test_choosing_does_not_teach_what_objects_look_like(selector: InstanceSelect
 
 @torch.no_grad()
 def test_meant_is_what_lies_mostly_in_the_target_at_any_resolution(selector: InstanceSelector) -> None:
-    selection = selector(survey_of([[(0, 0), (10, 10)]]), *phrases(LEFT, RIGHT))
+    selection = selector([survey_of([[(0, 0), (10, 10)]])], *phrases(LEFT, RIGHT))
     targets = torch.zeros(2, 1, 4 * SIDE, 4 * SIDE)
     targets[0, 0, 0:16, 0:8] = 1.0  # half of the first object
     targets[1, 0, 40:56, 40:43] = 1.0  # less than a fifth of the second
@@ -139,14 +139,14 @@ def test_both_is_the_product_of_probabilities(one: float, other: float) -> None:
 @torch.no_grad()
 def test_the_likeliest_object_is_drawn_however_unlikely(selector: InstanceSelector) -> None:
     corners = [(0, 0), (10, 10), (18, 2)]
-    selection = selector(survey_of([corners, []]), *phrases(LEFT, RIGHT))
+    selection = selector([survey_of([corners, []])], *phrases(LEFT, RIGHT))
     unlikely = selection.logits.clone()
     unlikely[0, :3] = torch.tensor([-6.0, -3.0, -9.0])
-    cells = replace(selection, logits=unlikely).cells()
+    cells = replace(selection, logits=unlikely).cells()[0]
     drawn = [cells[0, 0, y0, x0].item() for x0, y0 in sorted(corners)]
-    x, y = selection.instances.boxes[0, 1, :2] * SIDE
+    x, y = selection.sightings.objects.boxes[0, 1, :2] * SIDE
     assert cells[0].max() == CHOSEN == cells[0, 0, int(y.round()), int(x.round())]
     assert sorted(drawn) == [CHOSEN - 6, CHOSEN - 3, CHOSEN]
     assert (cells[1] == NOT_MEANT).all()
     sure = replace(selection, logits=unlikely + 20)
-    assert torch.equal(sure.cells()[0].unique()[-3:], torch.tensor([11.0, 14.0, 17.0]))
+    assert torch.equal(sure.cells()[0][0].unique()[-3:], torch.tensor([11.0, 14.0, 17.0]))

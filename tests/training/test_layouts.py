@@ -26,6 +26,9 @@ from refersat.training.recipe import OptimizerOptions, Recipe, Stage
 from refersat.training.schedule import Schedule
 from refersat.training.varied_layouts import FORMS, cropped, looks_of, swapped, thinned, turned, varied
 
+WHOLLY = 4.0
+"""`Layout.inside` of what lies in an outline altogether."""
+
 LEFTMOST = re.compile(r"(the )?left-?most (ship|boat|vessel|watercraft)\b", re.IGNORECASE)
 FULL_PRECISION = torch.autocast("cpu", enabled=False)
 
@@ -52,7 +55,7 @@ def perfect(boxes: Sequence[tuple[str, float, float, float, float]], width: int 
         features=np.arange(count * 4, dtype=np.float16).reshape(count, 4),
         boxes=(np.array([item.box for item in objects]) / sides).astype(np.float32),
         scores=np.linspace(0.9, 0.5, count, dtype=np.float32),
-        inside=np.eye(count, dtype=np.float16),
+        inside=WHOLLY * np.eye(count, dtype=np.float16),
     )
 
 
@@ -152,7 +155,7 @@ def test_a_part_keeps_what_lies_in_it(corner: tuple[float, float], sides: tuple[
     assert part.inside.shape == (count, part.count)
     if part is FLEET:
         return
-    np.testing.assert_array_equal(part.inside, np.eye(count))
+    np.testing.assert_array_equal(part.inside, WHOLLY * np.eye(count))
     assert (part.scores > 0).all()
     outlined = np.array([item.box for item in part.scene.objects])
     frame = np.array([FLEET.scene.width * sides[0], FLEET.scene.height * sides[1]] * 2)
@@ -165,7 +168,7 @@ def test_fewer_objects_are_fewer_in_both(seed: int) -> None:
     fewer = thinned(FLEET, np.random.default_rng(seed))
     count = len(fewer.scene.objects)
     assert 2 <= count < 4
-    np.testing.assert_array_equal(fewer.inside, np.eye(count))
+    np.testing.assert_array_equal(fewer.inside, WHOLLY * np.eye(count))
     outlined = np.array([item.box for item in fewer.scene.objects]) / [90, 60, 90, 60]
     np.testing.assert_allclose(fewer.boxes, outlined, atol=1e-6)
 

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from refersat.models.candidates import Candidates, Survey
 from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model, RS2Sam2Output
-from refersat.models.selection import INSIDE, Objects, inside
-from refersat.training.batch import Batch
+from refersat.models.sightings import Objects
+from refersat.training.batch import UNNAMED, Batch
 from refersat.training.layout_sampler import LayoutBatch
-from refersat.training.objective import Totals, Trainee
+from refersat.training.objective import Totals, Trainee, _kinds
 from refersat.training.parts import freeze_idle
 from refersat.training.recipe import LossOptions
 from refersat.training.setup import OUTLINE_TERMS
@@ -77,7 +77,8 @@ class Answers(nn.Module):
         }
         self.output = RS2Sam2Output(**{**answers, **changes})
 
-    def forward(self, *inputs: Tensor) -> RS2Sam2Output:
+    def forward(self, *inputs: Tensor, glance: bool) -> RS2Sam2Output:
+        assert not glance
         return self.output
 
 
@@ -127,6 +128,18 @@ def test_candidates_are_of_the_named_kind_also_where_another_is_meant() -> None:
     emptied = found_in(batch)
     emptied.logits[1] = -20
     assert terms_of(batch, candidates=emptied)["candidates"] > 1e-2
+
+
+def test_a_name_of_no_category_may_mean_every_kind_and_is_taught_as_none(make_trainee: Callable[..., Trainee]) -> None:
+    batch = make_batch([1.0, 1.0])
+    unnamed = replace(batch, named=torch.tensor([UNNAMED, 1]))
+    assert torch.equal(_kinds(unnamed)[0, 0] > 0, batch.labels[0] > 0)
+    assert torch.equal(_kinds(unnamed)[1], _kinds(batch)[1])
+    trainee = make_trainee(LossOptions())
+    nobody = trainee(replace(batch, named=torch.full((2,), UNNAMED)))[1]
+    assert nobody["named"] == 0
+    assert all(torch.isfinite(term) for term in nobody.values())
+    assert 0 < trainee(unnamed)[1]["named"] < trainee(batch)[1]["named"]
 
 
 def test_of_the_ground_no_box_is_asked() -> None:
@@ -259,12 +272,13 @@ def test_the_selection_alone_is_taught_by_its_stage(make_trainee: Callable[..., 
     trainee = make_trainee(LossOptions(), selection=True)
     model, batch = trainee.model, make_batch([1.0, 0.0])
     survey = model.candidates.survey(model.trunk.look(batch.pixel_values))
-    objectness, instances, objects = model.selector.find(survey)
+    sightings = model.selector.find([survey])
+    objects = sightings.objects
     layouts = LayoutBatch(
         objects=Objects(objects.features.detach(), objects.boxes, objects.scores),
         input_ids=batch.input_ids,
         attention_mask=batch.attention_mask,
-        meant=(inside(objectness, instances, batch.target) > INSIDE).float(),
+        meant=(sightings.belonging(batch.target) > 1).float(),
         present=batch.present,
     )
     loss, terms, own = trainee(layouts)

@@ -81,6 +81,7 @@ class RS2Sam2Config(PreTrainedConfig):
     fusion_from_block: int = 0
     candidate_width: int = 0
     selection: bool = False
+    glance: float = 0.0
     mlp_adapter: bool = True
     encoder_fusion: bool = True
     mask_prompt: MaskPromptKind = "attention"
@@ -145,6 +146,10 @@ class RS2Sam2Config(PreTrainedConfig):
             raise ValueError(f"candidate_width needs a block_fusion that hears the text, not {self.block_fusion}")
         if self.selection and not self.candidate_width:
             raise ValueError("selection needs a candidate_width: it chooses among what is found there")
+        if not 0 <= self.glance < 1:
+            raise ValueError(f"glance must be a share of the view's side, from 0 to below 1, not {self.glance}")
+        if self.glance and not self.selection:
+            raise ValueError("glance needs selection: it finds more objects to choose from")
         for width, heads in zip(self.trunk_widths, self.trunk_heads, strict=True):
             _check_multiple("trunk_widths", width, heads)
             if self.block_fusion in ("uni", "bi"):

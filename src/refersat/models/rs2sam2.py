@@ -24,7 +24,7 @@ from transformers.models.sam2.modeling_sam2 import (
 )
 from transformers.utils.generic import ModelOutput
 
-from refersat.models.beit3 import UnionEncoder
+from refersat.models.beit3 import UnionEncoder, UnionFeatures
 from refersat.models.candidates import FIRST_GAIN, CandidateFinder, Candidates
 from refersat.models.configuration import RS2Sam2Config
 from refersat.models.fusion import Adapter, BlockFusion, EncoderFusion
@@ -79,6 +79,30 @@ class RS2Sam2Output(ModelOutput):
     selection: Selection | None = None
 
 
+@dataclass
+class _Understood:
+    """What B phrases say to trunk and decoder: union encoding, prompt token (B, 1, hidden), text, its padding."""
+
+    union: UnionFeatures
+    prompt: Tensor
+    text: Tensor | None
+    padding: Tensor | None
+
+
+@dataclass
+class _Drawn:
+    """What was made of one view; as in `RS2Sam2Output`, `low_res` by the decoder alone."""
+
+    low_res: Tensor
+    object_score: Tensor
+    iou_scores: Tensor
+    pseudo_logits: Tensor | None
+    features: tuple[Tensor, ...]
+    image_embedding: Tensor
+    image_maps: tuple[Tensor, ...]
+    found: Candidates | None
+
+
 class RS2Sam2Model(PreTrainedModel):
     """Image and phrase in, mask logits out."""
 
@@ -130,6 +154,8 @@ class RS2Sam2Model(PreTrainedModel):
         union_pixel_values: Tensor,
         input_ids: Tensor,
         attention_mask: Tensor,
+        *,
+        glance: bool = True,
     ) -> RS2Sam2Output:
         """Segment what each phrase names in its image.
 
@@ -141,22 +167,65 @@ class RS2Sam2Model(PreTrainedModel):
             input_ids: (B, L) token ids, begin 0, end 2.
             attention_mask: (B, L) bool, True = real token. Padding is hidden from every attention, so a batch
                 gives what its samples give one by one.
+            glance: also look at the coarser view that the configuration has; a training of what is drawn does not.
         """
         phrases, images = len(input_ids), len(pixel_values)
         if not phrases or phrases % images:
             raise ValueError(f"{phrases} phrases cannot be shared evenly by {images} images")
         attention_mask = attention_mask.bool()
         union = self.union_encoder(per_phrase(union_pixel_values, phrases), input_ids, attention_mask)
-        sparse_prompt = self.token_mlp(union.cls)
         text, text_weight = None, None
         if self.text_projection is not None:
             text = self.text_projection(union.text)
             if self.boundary_scalar is not None:
                 text_weight = self.boundary_scalar(text[:, 0]).squeeze(-1)
         padding = None if not attention_mask.is_meta and bool(attention_mask.all()) else ~attention_mask
+        understood = _Understood(union, self.token_mlp(union.cls), text, padding)
 
+        drawn = self._draw(pixel_values, understood)
+        low_res, score, selection = drawn.low_res, drawn.object_score, None
+        if self.selector is not None:
+            views = [drawn, *(self._draw(view, understood) for view in self.views(pixel_values)[1:] if glance)]
+            surveys = [view.found.survey for view in views if view.found is not None]
+            selection = self.selector(surveys, input_ids, attention_mask)
+            low_res = self._selected(views, selection)
+            score = (torch.stack([view.object_score for view in views]).amax(0) + selection.logits.amax(1)) / 2
+        upsampled = [
+            F.interpolate(each, size=pixel_values.shape[-2:], mode="bilinear", align_corners=False)
+            for each in ((low_res,) if selection is None else (low_res, drawn.low_res))
+        ]
+        return RS2Sam2Output(
+            logits=upsampled[0],
+            decoded_logits=upsampled[-1],
+            low_res_logits=low_res,
+            pseudo_mask=None if drawn.pseudo_logits is None else drawn.pseudo_logits.sigmoid(),
+            pseudo_mask_logits=drawn.pseudo_logits,
+            text_weight=text_weight,
+            presence_logits=score,
+            object_score_logits=drawn.object_score,
+            iou_scores=drawn.iou_scores,
+            prompt_token=understood.prompt[:, 0],
+            features=drawn.features,
+            image_embedding=drawn.image_embedding,
+            image_maps=drawn.image_maps,
+            candidates=drawn.found,
+            selection=selection,
+        )
+
+    def views(self, pixel_values: Tensor) -> list[Tensor]:
+        """The views (N, 3, S, S) in which objects are looked for, the finest first."""
+        if not self.config.glance:
+            return [pixel_values]
+        side = max(1, round(pixel_values.shape[-1] * self.config.glance / 32)) * 32
+        coarser = F.interpolate(pixel_values, (side, side), mode="area")
+        return [pixel_values, coarser]
+
+    def _draw(self, pixel_values: Tensor, understood: _Understood) -> _Drawn:
+        """Trunk, fusion and mask decoder on one view (N, 3, S, S) of the images, for B phrases."""
+        phrases = len(understood.prompt)
+        text, padding = understood.text, understood.padding
         state = self.trunk.look(pixel_values)
-        found = self.candidates(state, sparse_prompt[:, 0]) if self.candidates is not None else None
+        found = self.candidates(state, understood.prompt[:, 0]) if self.candidates is not None else None
         maps, _ = self.trunk(state, text, padding, marks=None if found is None else found.trunk_marks)
         fine, middle, coarse = self.feature_levels(maps)
         image = per_phrase(coarse + self.no_memory_embedding.transpose(1, 2)[..., None], phrases)
@@ -170,45 +239,29 @@ class RS2Sam2Model(PreTrainedModel):
         if self.encoder_fusion is not None:
             image = self.encoder_fusion(image, position, text, padding)
 
-        pseudo_logits, dense_prompt = self._dense_prompt(union.cls, union.visual, image)
+        pseudo_logits, dense_prompt = self._dense_prompt(understood.union.cls, understood.union.visual, image)
         if found is not None:
             dense_prompt = dense_prompt + found.decoder_marks
         masks, iou_scores, _, presence = self.mask_decoder(
             image_embeddings=image,
             image_positional_embeddings=position,
-            sparse_prompt_embeddings=sparse_prompt[:, None],
+            sparse_prompt_embeddings=understood.prompt[:, None],
             dense_prompt_embeddings=dense_prompt,
             multimask_output=False,
             high_resolution_features=details,
         )
-        low_res, score = masks[:, 0].float(), presence.float().flatten()
+        low_res = masks[:, 0].float()
         if self.candidates is not None and found is not None:
             low_res = self.candidates.choose(found, low_res)
-        decoded, object_score, selection = low_res, score, None
-        if self.selector is not None and found is not None:
-            selection = self.selector(found.survey, input_ids, attention_mask)
-            low_res = self._selected(decoded, found.logits, selection)
-            score = (object_score + selection.logits.amax(1)) / 2
-        upsampled = [
-            F.interpolate(each, size=pixel_values.shape[-2:], mode="bilinear", align_corners=False)
-            for each in ((low_res,) if selection is None else (low_res, decoded))
-        ]
-        return RS2Sam2Output(
-            logits=upsampled[0],
-            decoded_logits=upsampled[-1],
-            low_res_logits=low_res,
-            pseudo_mask=None if pseudo_logits is None else pseudo_logits.sigmoid(),
-            pseudo_mask_logits=pseudo_logits,
-            text_weight=text_weight,
-            presence_logits=score,
-            object_score_logits=object_score,
+        return _Drawn(
+            low_res=low_res,
+            object_score=presence.float().flatten(),
             iou_scores=iou_scores.float().flatten(),
-            prompt_token=sparse_prompt[:, 0],
+            pseudo_logits=pseudo_logits,
             features=(fine, middle, coarse),
             image_embedding=image,
             image_maps=(*state.maps, state.features),
-            candidates=found,
-            selection=selection,
+            found=found,
         )
 
     def probability(self, logits: Tensor) -> Tensor:
@@ -216,17 +269,19 @@ class RS2Sam2Model(PreTrainedModel):
         logits = logits.float()
         return torch.sigmoid(2 * logits - 1) if self.config.two_class_logit else torch.sigmoid(logits)
 
-    def _selected(self, decoded: Tensor, kinds: Tensor, selection: Selection) -> Tensor:
+    def _selected(self, views: list[_Drawn], selection: Selection) -> Tensor:
         """Mask logits (B, 1, S/4, S/4): of what is of the kind or drawn by the decoder, the objects that are meant.
 
-        Args:
-            decoded: what the decoder draws.
-            kinds: what is of the named kind, for a plain sigmoid.
-            selection: which objects are meant.
+        Of several views each draws the objects that were taken from it.
         """
-        plain = 2 * decoded - 1 if self.config.two_class_logit else decoded
-        meant = both(torch.maximum(plain, kinds), selection.cells())
-        return (meant + 1) / 2 if self.config.two_class_logit else meant
+        meant = []
+        for view, cells in zip(views, selection.cells(), strict=True):
+            assert view.found is not None
+            plain = 2 * view.low_res - 1 if self.config.two_class_logit else view.low_res
+            own = both(torch.maximum(plain, view.found.logits), cells)
+            meant.append(own if not meant else F.interpolate(own, meant[0].shape[-2:], mode="bilinear"))
+        together = torch.stack(meant).amax(0)
+        return (together + 1) / 2 if self.config.two_class_logit else together
 
     def feature_levels(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The trunk's four maps -> (., hidden, S/4, S/4), (., hidden, S/8, S/8), (., hidden, S/16, S/16)."""

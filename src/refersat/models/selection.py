@@ -8,6 +8,7 @@ CVPR 2018, section 3.2); the rest is a plain transformer with norms first.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import cast
@@ -18,7 +19,8 @@ from torch import Tensor, nn
 
 from refersat.models.candidates import Survey
 from refersat.models.hiera import per_phrase
-from refersat.models.instances import Instances, find_instances
+from refersat.models.instances import find_instances
+from refersat.models.sightings import Objects, Sighting, Sightings
 
 INSTANCES = 64
 """Objects of an image that are told apart."""
@@ -33,9 +35,6 @@ PAIR = 6
 PAIR_WIDTH = 16
 SMALLEST = 1e-3
 """Share of the image's side; keeps logarithms of empty boxes finite."""
-
-INSIDE = 0.25
-"""An instance lies in a target if more of it does. Many of a small object's own cells lie just outside of it."""
 
 NOT_MEANT = -20.0
 """Logit of what is no object."""
@@ -52,42 +51,30 @@ class Selection:
     """What B phrases mean in N images, B/N phrases in a row about each.
 
     Attributes:
-        objectness: (N, 1, S/4, S/4) logits that a cell shows an object of any kind.
-        instances: of the images.
-        logits: (B, K) that the phrase means an instance; very low where there is none.
+        sightings: the objects of the images.
+        logits: (B, K) that the phrase means an object; very low where there is none.
     """
 
-    objectness: Tensor
-    instances: Instances
+    sightings: Sightings
     logits: Tensor
 
-    def meant(self, target: Tensor) -> Tensor:
-        """Which instances (B, K) lie in the targets (B, 1, S, S), 0 or 1, at any resolution down to S/4."""
-        return inside(self.objectness, self.instances, target) > INSIDE
+    @property
+    def objectness(self) -> Tensor:
+        """(N, 1, S/4, S/4) logits that a cell of the finest view shows an object of any kind."""
+        return self.sightings.views[0].objectness
 
-    def cells(self) -> Tensor:
-        """Logits (B, 1, S/4, S/4) that the object which a cell belongs to is meant, if any is.
+    def meant(self, target: Tensor) -> Tensor:
+        """Which objects (B, K) lie in the targets (B, 1, S, S), 0 or 1, at any resolution down to S/4."""
+        return self.sightings.belonging(target) > 1
+
+    def cells(self) -> tuple[Tensor, ...]:
+        """Logits (B, 1, h, w) for each view that the object which a cell belongs to is meant, if any is.
 
         That one is, the score has to say: here the likeliest object is meant in any case.
         """
         doubt = (CHOSEN - self.logits.amax(1, keepdim=True)).clamp(min=0)
-        there = per_phrase(self.instances.scores, len(self.logits)) > 0
-        return self.instances.spread(torch.where(there, self.logits + doubt, NOT_MEANT), NOT_MEANT)
-
-
-@dataclass(frozen=True)
-class Objects:
-    """All that is known of up to K objects in each of N images when a phrase is heard.
-
-    Attributes:
-        features: (N, K, C) of the cells of their peaks, normed.
-        boxes: (N, K, 4) as in `Instances`.
-        scores: (N, K) likewise, 0 where there is none.
-    """
-
-    features: Tensor
-    boxes: Tensor
-    scores: Tensor
+        there = per_phrase(self.sightings.objects.scores, len(self.logits)) > 0
+        return self.sightings.spread(torch.where(there, self.logits + doubt, NOT_MEANT), NOT_MEANT)
 
 
 class InstanceSelector(nn.Module):
@@ -113,19 +100,22 @@ class InstanceSelector(nn.Module):
         self.norm = nn.LayerNorm(WIDTH)
         self.meant = nn.Linear(WIDTH, 1)
 
-    def forward(self, survey: Survey, input_ids: Tensor, attention_mask: Tensor) -> Selection:
+    def forward(self, surveys: Sequence[Survey], input_ids: Tensor, attention_mask: Tensor) -> Selection:
         """Tell which objects phrases mean.
 
         Args:
-            survey: of N images.
+            surveys: of N images, one for each view, the finest first.
             input_ids: (B, L), B/N phrases in a row about each image.
             attention_mask: (B, L) bool, True = real token.
         """
-        objectness, instances, objects = self.find(survey)
-        return Selection(objectness, instances, self.choose(objects, input_ids, attention_mask))
+        sightings = self.find(surveys)
+        return Selection(sightings, self.choose(sightings.objects, input_ids, attention_mask))
 
-    def find(self, survey: Survey) -> tuple[Tensor, Instances, Objects]:
-        """The objects of N images, whatever will be said about them; the first is a `Selection`'s objectness."""
+    def find(self, surveys: Sequence[Survey]) -> Sightings:
+        """The objects of N images, whatever will be said about them; surveys as in `forward`."""
+        return Sightings.of([self._sighting(survey) for survey in surveys], count=INSTANCES)
+
+    def _sighting(self, survey: Survey) -> Sighting:
         # What objects look like is learned elsewhere, from all of them.
         seen = survey.features.detach().permute(0, 2, 3, 1).to(self.meant.weight.dtype)
         with _full_precision(seen):
@@ -134,7 +124,7 @@ class InstanceSelector(nn.Module):
             instances = find_instances(objectness.sigmoid(), survey.edges, count=INSTANCES)
             cells = instances.cells[..., None].expand(-1, -1, features.shape[-1])
             objects = Objects(features.flatten(1, 2).gather(1, cells), instances.boxes, instances.scores)
-        return objectness, instances, objects
+        return Sighting(objectness, instances, objects)
 
     def choose(self, objects: Objects, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Logits (B, K) that phrases mean objects, as in `Selection`; phrases as in `forward`."""
@@ -163,20 +153,6 @@ class InstanceSelector(nn.Module):
             tokens = layer(tokens, among, text, silent)
         logits = self.meant(self.norm(tokens)).squeeze(-1).float()
         return cast(Tensor, logits.masked_fill(per_phrase(missing, phrases), NOT_MEANT))
-
-
-@torch.no_grad()
-def inside(objectness: Tensor, instances: Instances, target: Tensor) -> Tensor:
-    """How much (B, K) of each instance lies in each of the targets (B, 1, S, S), 0 or 1; B/N in a row about an image.
-
-    Args:
-        objectness: (N, 1, h, w) logits; what is surely the object counts for more.
-        instances: of N images.
-        target: at least as fine as the objectness.
-    """
-    certain = per_phrase(objectness.sigmoid(), len(target))
-    covered = F.adaptive_avg_pool2d(target, (certain.shape[-2], certain.shape[-1]))
-    return instances.share(covered * certain) / instances.share(certain).clamp(min=SMALLEST)
 
 
 def _full_precision(like: Tensor) -> AbstractContextManager[object]:

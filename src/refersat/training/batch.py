@@ -16,6 +16,9 @@ from refersat.models.configuration import RS2Sam2Config
 from refersat.models.preprocess import preprocess
 from refersat.text.tokenizer import PhraseTokenizer
 
+UNNAMED = -1
+"""In place of a category's number: the phrase calls things by a name that no category has."""
+
 
 class AnyBatch:
     """What all batches have: B phrases about N views, B/N in a row about each; see `Batch`."""
@@ -49,7 +52,7 @@ class Batch(AnyBatch):
     `pixel_values` (N, 3, S, S), `union_pixel_values` (N, 3, U, U), `input_ids` and `attention_mask` (B, L),
     `target` (B, 1, S, S) and `present` (B,), float 0 or 1.
     Where the views' objects have outlines:
-    `named` (B,) int64: the category that the phrase names, be it there or not, from 0,
+    `named` (B,) int64: the category that the phrase names, be it there or not, from 0; or `UNNAMED`;
     `labels` (N, S/4, S/4) int64: 0 background, 1.. categories; `label_weights` (N, S/4, S/4) float32;
     `edges` (N, 4, S/4, S/4) float32: cells from each cell's centre to the left, top, right and bottom edge of what it
     shows.
@@ -76,7 +79,8 @@ class View:
 
     `pixels` (H, W, 3) uint8, `targets` (P, S, S) bool for its P phrases, `present` whether they
     name something there, `boxes` of what they name as x0, y0, x1, y1 in shares of the view, None where that is nothing,
-    `named` their categories from 0, `labels` and `label_weights` (S/4, S/4) and `edges` (4, S/4, S/4), as in `Batch`.
+    `named` their categories from 0 or `UNNAMED`, `labels` and `label_weights` (S/4, S/4) and `edges` (4, S/4, S/4), as in
+    `Batch`.
     """
 
     name: str

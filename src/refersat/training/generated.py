@@ -18,7 +18,8 @@ from refersat.errors import UserError
 from refersat.text.expressions import Expression, Grammar, sample_expressions
 from refersat.text.phrases import Tokenizer
 from refersat.training.augment import SceneView, random_frame, random_view, recolour
-from refersat.training.batch import AnyBatch, Collate, View, collate
+from refersat.training.batch import UNNAMED, AnyBatch, Collate, View, collate
+from refersat.training.other_names import other_names
 from refersat.training.recipe import OutlineData, Recipe
 from refersat.training.schedule import Schedule
 
@@ -139,15 +140,19 @@ class PhraseSampler:
             rng: chooses.
             count: how many.
         """
+        objects, never_absent = scene.objects, self._never_absent
+        if self.data.other_names and objects and rng.random() < self.data.other_names:
+            other = other_names(objects, rng)
+            objects, never_absent = other.objects, never_absent | other.hidden
         return sample_expressions(
-            scene.objects,
+            objects,
             scene.width,
             scene.height,
             rng,
             count=count,
             grammar=self._grammar,
             vocabulary=self.categories,
-            never_absent=self._never_absent,
+            never_absent=never_absent,
             context=context,
         )
 
@@ -166,7 +171,7 @@ class PhraseSampler:
             ).reshape(-1, image_size, image_size),
             present=[bool(expression.targets) for expression in expressions],
             boxes=[_box(view.scene, expression) for expression in expressions],
-            named=[self.categories.index(expression.category) for expression in expressions],
+            named=[self._number(expression.category) for expression in expressions],
             labels=labels,
             label_weights=label_weights,
             edges=edges,
@@ -181,6 +186,9 @@ class PhraseSampler:
             if found or not phrases:
                 return view, found
         raise UserError(self._nothing_fits())
+
+    def _number(self, category: str) -> int:
+        return self.categories.index(category) if category in self.categories else UNNAMED
 
     def _choose(self, rng: np.random.Generator) -> CocoImage:
         return self._scenes[int(rng.choice(len(self._scenes), p=self._shares))]

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from refersat.models.selection import Objects
+from refersat.models.sightings import Objects
 from refersat.text.expressions import Expression
 from refersat.text.phrases import Tokenizer
 from refersat.training.batch import AnyBatch

@@ -22,7 +22,7 @@ from refersat.data.coco import CocoImage
 from refersat.errors import UserError
 from refersat.models.preprocess import square_view
 from refersat.models.rs2sam2 import RS2Sam2Model
-from refersat.models.selection import INSIDE, INSTANCES, inside
+from refersat.models.selection import INSTANCES
 from refersat.output import replaced_file
 from refersat.training.generated import PhraseSampler
 
@@ -38,7 +38,8 @@ class Layout:
         scene: its outlined objects.
         context: categories of the whole image, of which the view may be a part.
         features, boxes, scores: of the K objects that the model finds, as in `Objects` without the first axis.
-        inside: (number of outlined objects, K) how much of each found object lies in each outlined one.
+        inside: (number of outlined objects, K) how much of each found object lies in each outlined one, as
+            `Sightings.belonging`.
     """
 
     scene: CocoImage
@@ -55,7 +56,7 @@ class Layout:
 
     def meant(self, targets: Sequence[int]) -> NDArray[np.bool_]:
         """Which found objects (K,) lie in those of the scene's that are targets."""
-        covered: NDArray[np.bool_] = self.inside[list(targets)].astype(np.float32).sum(0) > INSIDE
+        covered: NDArray[np.bool_] = self.inside[list(targets)].astype(np.float32).sum(0) > 1
         return covered
 
 
@@ -85,9 +86,10 @@ def look(
     for number, (shown, context) in enumerate(sampler.scenes(count), start=1):
         view = square_view(shown.pixels, image_size, antialias=model.config.resize_antialias).to(model.device)
         with precision:
-            survey = finder.survey(model.trunk.look(view))
-        objectness, instances, objects = selector.find(survey)
-        covered = inside(objectness, instances, _outlines(shown.scene, objectness).to(model.device))
+            surveys = [finder.survey(model.trunk.look(each)) for each in model.views(view)]
+        sightings = selector.find(surveys)
+        objects = sightings.objects
+        covered = sightings.belonging(_outlines(shown.scene, sightings.views[0].objectness).to(model.device))
         layouts.append(
             Layout(
                 scene=shown.scene,

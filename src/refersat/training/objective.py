@@ -15,7 +15,7 @@ from refersat.models.hiera import FusedBlock, per_phrase
 from refersat.models.losses import boundary, cross_entropy, dice
 from refersat.models.rs2sam2 import RS2Sam2Model, RS2Sam2Output
 from refersat.models.selection import Selection
-from refersat.training.batch import AnyBatch, Batch
+from refersat.training.batch import UNNAMED, AnyBatch, Batch
 from refersat.training.heads import CategoryHead, category_loss
 from refersat.training.layout_sampler import LayoutBatch
 from refersat.training.recipe import LossOptions
@@ -103,7 +103,7 @@ class Trainee(AnyTrainee):
             terms = {"selection": own["selection"].sum() / totals.phrases}
         elif len(batch.input_ids):
             output: RS2Sam2Output = self.model(
-                batch.pixel_values, batch.union_pixel_values, batch.input_ids, batch.attention_mask
+                batch.pixel_values, batch.union_pixel_values, batch.input_ids, batch.attention_mask, glance=False
             )
             terms, own = self._terms(output, batch, totals)
         else:
@@ -163,7 +163,8 @@ class Trainee(AnyTrainee):
             own |= own_selected
         if self.named_head is not None:
             assert batch.named is not None
-            terms["named"] = share * F.cross_entropy(self.named_head(output.prompt_token).float(), batch.named)
+            kinds = self.named_head(output.prompt_token).float()
+            terms["named"] = mean(F.cross_entropy(kinds, batch.named, ignore_index=UNNAMED, reduction="none"))
         if output.text_weight is not None:
             kind = self.weights.boundary_kind
             own["boundary"] = boundary(output.decoded_logits, batch.target, output.text_weight, kind=kind)
@@ -238,10 +239,10 @@ def _amounts(batch: AnyBatch) -> Tensor:
 
 
 def _kinds(batch: AnyBatch) -> Tensor:
-    """(B, 1, S/4, S/4): 1 where the view shows the kind that the phrase names."""
+    """(B, 1, S/4, S/4): 1 where the view shows the kind that the phrase names, any kind for a name of none."""
     assert batch.labels is not None and batch.named is not None
-    labels = per_phrase(batch.labels, len(batch.named))
-    return (labels == 1 + batch.named[:, None, None])[:, None].float()
+    labels, named = per_phrase(batch.labels, len(batch.named)), batch.named[:, None, None]
+    return torch.where(named == UNNAMED, labels > 0, labels == 1 + named)[:, None].float()
 
 
 def _object_weights(batch: AnyBatch) -> Tensor:

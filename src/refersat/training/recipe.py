@@ -45,6 +45,12 @@ class OutlineData(_Section):
     validation: Path | None = Field(None, description="`triplets` folder to measure the model on")
     never_absent: list[str] = Field([], description="categories that are not labelled everywhere")
     rare: float = Field(0.0, ge=0, le=1, description="categories in fewer than this share of images come more often")
+    other_names: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of views whose objects go by names of no category: place and size still tell",
+    )
     style: Literal["train", "all"] = Field("all", description="wordings of the generated phrases")
 
 

@@ -10,7 +10,8 @@ import torch
 
 from refersat.data.samples import Sample
 from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model
-from refersat.models.selection import INSTANCES, Objects
+from refersat.models.selection import INSTANCES
+from refersat.models.sightings import Objects
 from refersat.text.tokenizer import PhraseTokenizer
 from refersat.training.batch import Batch, View, collate
 from refersat.training.devices import Devices

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refersat.box import Box
-from refersat.models.selection import INSIDE
 from refersat.text.scene import SceneObject
 from refersat.training.layouts import FOUND, Layout
 
@@ -34,8 +33,10 @@ SWAPPED = 0.5
 NOISE = 0.3
 """Deviation of what is added to features, whose own is 1."""
 
-TOUCHED = 0.1
-"""What lies in a lost object by more of its cells is lost with it, unless half of it lies in others."""
+TOUCHED = 0.4
+"""What belongs to a lost object by more is lost with it, unless `HELD` by others; both as `Layout.inside`."""
+
+HELD = 2.0
 
 _TOLERANCE = 0.01
 """By which an outline may leave the frame and still be whole: crops of images cut on pixels."""
@@ -136,7 +137,7 @@ def thinned(layout: Layout, rng: np.random.Generator) -> Layout:
     kept = np.ones(count, bool)
     kept[rng.choice(count, int(rng.integers(1, count // 2 + 1)), replace=False)] = False
     inside = layout.inside.astype(np.float32)
-    lost = (inside[~kept].sum(0) > TOUCHED) & (inside[kept].sum(0) < 0.5)
+    lost = (inside[~kept].sum(0) > TOUCHED) & (inside[kept].sum(0) < HELD)
     return _with(layout, kept, (layout.scores > 0) & ~lost)
 
 
@@ -152,7 +153,7 @@ def swapped(layout: Layout, looks: Looks, rng: np.random.Generator) -> Layout:
 
 def _owners(layout: Layout) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Whether each found object (K,) is an outlined one, and which comes nearest."""
-    return layout.inside.max(0) > INSIDE, layout.inside.argmax(0)
+    return layout.inside.max(0) > 1, layout.inside.argmax(0)
 
 
 def _with(layout: Layout, kept: NDArray[np.bool_], found: NDArray[np.bool_]) -> Layout:

@@ -1,0 +1,138 @@
+"""The objects of an image as seen in one view or several: each is taken from the view that shows it best.
+
+A network that learned small objects from few images takes large ones to pieces, and sees them whole in a coarser view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from refersat.models.hiera import per_phrase
+from refersat.models.instances import SAME_OBJECT, Instances, overlaps
+
+SMALLEST = 1e-3
+"""Cells; keeps shares of nothing finite."""
+
+BELONGS = 0.25
+"""An object of the finest view belongs to a target if more of it lies there; of a small one, many cells do not."""
+
+BELONGS_COARSELY = 0.5
+"""The same in coarser views, where neighbours melt into one object."""
+
+LEAST_SIDE = 0.1
+"""Of the image's; in coarser views only objects above this count (root of the area)."""
+
+
+@dataclass(frozen=True)
+class Objects:
+    """All that is known of up to K objects in each of N images when a phrase is heard.
+
+    Attributes:
+        features: (N, K, C) of the cells of their peaks, normed.
+        boxes: (N, K, 4) as in `Instances`.
+        scores: (N, K) likewise, 0 where there is none.
+    """
+
+    features: Tensor
+    boxes: Tensor
+    scores: Tensor
+
+    def at(self, slots: Tensor) -> Objects:
+        """Those in slots (N, K') alone."""
+        return Objects(
+            features=_gathered(self.features, slots),
+            boxes=_gathered(self.boxes, slots),
+            scores=self.scores.gather(1, slots),
+        )
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """What one view shows of N images.
+
+    Attributes:
+        objectness: (N, 1, h, w) logits that a cell shows an object of any kind.
+        instances: single objects.
+        objects: the same, as phrases are told of them.
+    """
+
+    objectness: Tensor
+    instances: Instances
+    objects: Objects
+
+    def inside(self, target: Tensor) -> Tensor:
+        """How much (B, K) of each instance lies in each of the targets (B, 1, S, S), 0 or 1; B/N about each image.
+
+        What is surely the object counts for more. Targets are at least as fine as the objectness.
+        """
+        certain = per_phrase(self.objectness.sigmoid(), len(target))
+        covered = F.adaptive_avg_pool2d(target, (certain.shape[-2], certain.shape[-1]))
+        instances = self.instances
+        return instances.share(covered * certain) / instances.share(certain).clamp(min=SMALLEST)
+
+
+@dataclass(frozen=True)
+class Sightings:
+    """What all views show of N images; K objects are kept of all that are seen.
+
+    Attributes:
+        views: one after the other, the finest first.
+        slots: (N, K) which of the views' instances, counted through, are kept; the most certain first.
+        objects: those.
+    """
+
+    views: tuple[Sighting, ...]
+    slots: Tensor
+    objects: Objects
+
+    @classmethod
+    def of(cls, views: Sequence[Sighting], *, count: int) -> Sightings:
+        """Keep up to `count` objects: from coarser views those that are large and that no finer one shows whole."""
+        everything = Objects(
+            *(torch.cat([getattr(view.objects, name) for view in views], 1) for name in ("features", "boxes", "scores"))
+        )
+        if len(views) == 1:
+            slots = torch.arange(everything.scores.shape[1], device=everything.scores.device)
+            return cls(tuple(views), slots.expand(len(everything.scores), -1), everything)
+        scores = everything.scores * ~_needless(everything, [view.instances.count for view in views])
+        scores, slots = scores.topk(min(count, scores.shape[1]), dim=1)
+        most = 1 if scores.is_meta else max(1, int((scores > 0).sum(1).amax()))
+        kept = everything.at(slots[:, :most])
+        return cls(tuple(views), slots[:, :most], Objects(kept.features, kept.boxes, scores[:, :most]))
+
+    def belonging(self, target: Tensor) -> Tensor:
+        """How much (B, K) of each object lies in each target (B, 1, S, S), as `Sighting.inside`, over what it takes.
+
+        Above 1 it belongs to the target. What is seen coarsely must lie there more plainly.
+        """
+        enough = [BELONGS] + [BELONGS_COARSELY] * (len(self.views) - 1)
+        shares = torch.cat([view.inside(target) / least for view, least in zip(self.views, enough, strict=True)], dim=1)
+        return shares.gather(1, per_phrase(self.slots, len(target)))
+
+    def spread(self, values: Tensor, nobody: float) -> tuple[Tensor, ...]:
+        """Values (B, K) of the objects -> (B, 1, h, w) of their cells in each view, else `nobody`."""
+        counts = [view.instances.count for view in self.views]
+        slots = per_phrase(self.slots, len(values))
+        everything = values.new_full((len(values), sum(counts)), nobody).scatter(1, slots, values)
+        return tuple(
+            view.instances.spread(part, nobody)
+            for view, part in zip(self.views, everything.split(counts, dim=1), strict=True)
+        )
+
+
+def _needless(objects: Objects, counts: Sequence[int]) -> Tensor:
+    """(N, K) bool: of a coarser view, and small or seen by a finer one."""
+    view = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).to(objects.scores.device)
+    low, high = objects.boxes.chunk(2, dim=-1)
+    small = (high - low).clamp(min=0).prod(-1) < LEAST_SIDE**2
+    same = (overlaps(objects.boxes, objects.boxes) > SAME_OBJECT) & (objects.scores > 0)[:, None]
+    return ((view > 0) & small) | (same & (view[None, :] < view[:, None])).any(-1)
+
+
+def _gathered(values: Tensor, slots: Tensor) -> Tensor:
+    return values.gather(1, slots[..., None].expand(-1, -1, values.shape[-1]))
