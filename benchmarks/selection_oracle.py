@@ -19,6 +19,7 @@ import argparse
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import groupby
+from unittest import mock
 
 import numpy as np
 import torch
@@ -36,6 +37,7 @@ from refersat.evaluation.metrics import SIZE_CLASSES, overlap, size_class
 from refersat.imagery import read_image
 from refersat.models.loading import LoadedModel, load_model
 from refersat.models.preprocess import preprocess
+from refersat.models.rs2sam2 import RS2Sam2Model
 from refersat.models.selection import NOT_MEANT, Selection
 
 COLUMNS = ("model", "chosen", "boxes", "grid", "exact", "top", "reach")
@@ -56,13 +58,12 @@ def rows(loaded: LoadedModel, samples: list[Sample], *, every: int) -> Iterator[
         truths = [(sample, truth) for sample in about if (truth := target_of(sample, image.shape[:2])) is not None]
         for start in range(0, len(truths), AT_ONCE):
             some = truths[start : start + AT_ONCE]
-            output = loaded.model(*preprocess([image], config), *loaded.tokenizer([each.phrase for each, _ in some]))
-            selection, found = output.selection, output.candidates
-            decoded = F.avg_pool2d(output.decoded_logits, 4)
-            shown = torch.maximum(2 * decoded - 1 if config.two_class_logit else decoded, found.logits)
+            questions = (*preprocess([image], config), *loaded.tokenizer([each.phrase for each, _ in some]))
+            output = loaded.model(*questions)
+            selection = output.selection
             meant = selection.meant(torch.stack([torch.from_numpy(truth).float()[None] for _, truth in some]))
-            meant &= selection.instances.scores > 0
-            right = torch.minimum(shown, selection.instances.spread(torch.where(meant, SURELY, NOT_MEANT), NOT_MEANT))
+            meant &= selection.sightings.objects.scores > 0
+            right = _chosen(loaded.model, questions, torch.where(meant, SURELY, NOT_MEANT))
             for k, (sample, truth) in enumerate(some):
                 yield {
                     "all": "all",
@@ -70,11 +71,19 @@ def rows(loaded: LoadedModel, samples: list[Sample], *, every: int) -> Iterator[
                     "category": sample.category or "",
                     "size": size_class(float(truth.mean())),
                     "model": _iou(_full(output.logits[k] - config.mask_threshold, truth), truth),
-                    "chosen": _iou(_full(right[k], truth), truth),
+                    "chosen": _iou(_full(right[k] - config.mask_threshold, truth), truth),
                     "boxes": _iou(_filled(selection, meant[k], truth.shape), truth),
-                    "grid": _iou(_full(_reduced(truth, shown.shape[-2:]) - 0.5, truth), truth),
+                    "grid": _iou(_full(_reduced(truth, output.low_res_logits.shape[-2:]) - 0.5, truth), truth),
                     **_choice(selection.logits[k], meant[k]),
                 }
+
+
+def _chosen(model: RS2Sam2Model, questions: tuple[Tensor, ...], choice: Tensor) -> Tensor:
+    """What the model draws (B, 1, S, S) when these are the logits (B, K) of its choice."""
+    assert model.selector is not None
+    with mock.patch.object(model.selector, "choose", return_value=choice):
+        logits: Tensor = model(*questions).logits
+    return logits
 
 
 def _choice(logits: Tensor, meant: Tensor) -> dict[str, float]:
@@ -97,8 +106,8 @@ def _reduced(truth: NDArray[np.bool_], size: torch.Size) -> Tensor:
 
 def _filled(selection: Selection, meant: Tensor, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     filled = np.zeros(shape, np.bool_)
-    scale = selection.instances.boxes.new_tensor([shape[1], shape[0]] * 2)
-    for x0, y0, x1, y1 in (selection.instances.boxes[0][meant] * scale).round().int().clamp(min=0).tolist():
+    scale = selection.sightings.objects.boxes.new_tensor([shape[1], shape[0]] * 2)
+    for x0, y0, x1, y1 in (selection.sightings.objects.boxes[0][meant] * scale).round().int().clamp(min=0).tolist():
         filled[y0:y1, x0:x1] = True
     return filled
 

@@ -79,8 +79,8 @@ class View:
 
     `pixels` (H, W, 3) uint8, `targets` (P, S, S) bool for its P phrases, `present` whether they
     name something there, `boxes` of what they name as x0, y0, x1, y1 in shares of the view, None where that is nothing,
-    `named` their categories from 0 or `UNNAMED`, `labels` and `label_weights` (S/4, S/4) and `edges` (4, S/4, S/4), as in
-    `Batch`.
+    `named` their categories from 0 or `UNNAMED`, `labels` and `label_weights` (S/4, S/4) and `edges` (4, S/4, S/4),
+    as in `Batch`.
     """
 
     name: str
