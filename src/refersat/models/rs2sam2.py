@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -31,11 +32,15 @@ from refersat.models.fusion import Adapter, BlockFusion, EncoderFusion
 from refersat.models.hiera import FusedHiera, per_phrase
 from refersat.models.mask_prompt import MaskPromptGenerator, as_mask_prompt
 from refersat.models.selection import FIRST_BIAS, InstanceSelector, Selection, both
+from refersat.models.tracing import surely
 
 __all__ = ["RS2Sam2Config", "RS2Sam2Model", "RS2Sam2Output"]
 
 ADAPTER_INIT_STD = 1e-3
 """Fresh adapters start close to the function of the trunk that they adapt."""
+
+PIXELS_OF_A_CELL = 4
+"""The decoder draws one cell for so many pixels along each side."""
 
 
 @dataclass
@@ -77,6 +82,42 @@ class RS2Sam2Output(ModelOutput):
     candidates: Candidates | None = None
     object_score_logits: Tensor | None = None
     selection: Selection | None = None
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What the union encoder makes of B phrases, each with its image; more in `RS2Sam2Output`.
+
+    Attributes:
+        prompt_token: (B, hidden) the sparse prompt.
+        text: (B, L, hidden) the phrase for the image's layers, or None where none of them listens.
+        pseudo_mask_logits: (B, 1, G, G), or None.
+        text_weight: (B,), or None.
+    """
+
+    prompt_token: Tensor
+    text: Tensor | None
+    pseudo_mask_logits: Tensor | None
+    text_weight: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the mask decoder is shown of B phrases' images; more in `RS2Sam2Output`.
+
+    Attributes:
+        image: (B, hidden, S/16, S/16).
+        details: (B, hidden / 8, S/4, S/4) and (B, hidden / 4, S/8, S/8).
+        candidates: or None.
+        features: of the neck; not for the decoder.
+        maps: of the trunk, before it hears a phrase; not for the decoder.
+    """
+
+    image: Tensor
+    details: list[Tensor]
+    candidates: Candidates | None
+    features: tuple[Tensor, ...] = ()
+    maps: tuple[Tensor, ...] = ()
 
 
 class RS2Sam2Model(PreTrainedModel):
@@ -142,22 +183,36 @@ class RS2Sam2Model(PreTrainedModel):
             attention_mask: (B, L) bool, True = real token. Padding is hidden from every attention, so a batch
                 gives what its samples give one by one.
         """
-        phrases, images = len(input_ids), len(pixel_values)
+        phrases, images = input_ids.shape[0], pixel_values.shape[0]
         if not phrases or phrases % images:
             raise ValueError(f"{phrases} phrases cannot be shared evenly by {images} images")
         attention_mask = attention_mask.bool()
-        union = self.union_encoder(per_phrase(union_pixel_values, phrases), input_ids, attention_mask)
-        sparse_prompt = self.token_mlp(union.cls)
+        heard = self.hear(per_phrase(union_pixel_values, phrases), input_ids, attention_mask)
+        seen = self.see(pixel_values, heard, attention_mask)
+        return self.draw(heard, seen, input_ids, attention_mask)
+
+    def hear(self, union_pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Heard:
+        """What each phrase says about its image; arguments as in `forward`, with one image for each phrase."""
+        union = self.union_encoder(union_pixel_values, input_ids, attention_mask)
         text, text_weight = None, None
         if self.text_projection is not None:
             text = self.text_projection(union.text)
             if self.boundary_scalar is not None:
                 text_weight = self.boundary_scalar(text[:, 0]).squeeze(-1)
-        padding = None if not attention_mask.is_meta and bool(attention_mask.all()) else ~attention_mask
+        return Heard(
+            prompt_token=self.token_mlp(union.cls)[:, 0],
+            text=text,
+            pseudo_mask_logits=None if self.mask_prompt is None else self.mask_prompt(union.cls, union.visual),
+            text_weight=text_weight,
+        )
 
+    def see(self, pixel_values: Tensor, heard: Heard, attention_mask: Tensor) -> Seen:
+        """What the trunk and all fusion make of the images when they have heard the phrases; arguments as above."""
+        phrases = heard.prompt_token.shape[0]
+        padding = None if surely(attention_mask) else ~attention_mask
         state = self.trunk.look(pixel_values)
-        found = self.candidates(state, sparse_prompt[:, 0]) if self.candidates is not None else None
-        maps, _ = self.trunk(state, text, padding, marks=None if found is None else found.trunk_marks)
+        found = self.candidates(state, heard.prompt_token) if self.candidates is not None else None
+        maps, _ = self.trunk(state, heard.text, padding, marks=None if found is None else found.trunk_marks)
         fine, middle, coarse = self.feature_levels(maps)
         image = per_phrase(coarse + self.no_memory_embedding.transpose(1, 2)[..., None], phrases)
         details = [
@@ -166,20 +221,23 @@ class RS2Sam2Model(PreTrainedModel):
         ]
         if found is not None:
             details[0] = details[0] + per_phrase(found.details, phrases)
-        position = self.image_positions(image)
         if self.encoder_fusion is not None:
-            image = self.encoder_fusion(image, position, text, padding)
+            image = self.encoder_fusion(image, self.image_positions(image), heard.text, padding)
+        return Seen(image, details, found, features=(fine, middle, coarse), maps=(*state.maps, state.features))
 
-        pseudo_logits, dense_prompt = self._dense_prompt(union.cls, union.visual, image)
+    def draw(self, heard: Heard, seen: Seen, input_ids: Tensor, attention_mask: Tensor) -> RS2Sam2Output:
+        """The masks, from what was heard and seen; arguments as above."""
+        image, found = seen.image, seen.candidates
+        dense_prompt = self._dense_prompt(heard.pseudo_mask_logits, image)
         if found is not None:
             dense_prompt = dense_prompt + found.decoder_marks
         masks, iou_scores, _, presence = self.mask_decoder(
             image_embeddings=image,
-            image_positional_embeddings=position,
-            sparse_prompt_embeddings=sparse_prompt[:, None],
+            image_positional_embeddings=self.image_positions(image),
+            sparse_prompt_embeddings=heard.prompt_token[:, None, None],
             dense_prompt_embeddings=dense_prompt,
             multimask_output=False,
-            high_resolution_features=details,
+            high_resolution_features=seen.details,
         )
         low_res, score = masks[:, 0].float(), presence.float().flatten()
         if self.candidates is not None and found is not None:
@@ -189,24 +247,26 @@ class RS2Sam2Model(PreTrainedModel):
             selection = self.selector(found.survey, input_ids, attention_mask)
             low_res = self._selected(decoded, found.logits, selection)
             score = (object_score + selection.logits.amax(1)) / 2
+        size = [PIXELS_OF_A_CELL * side for side in low_res.shape[-2:]]
         upsampled = [
-            F.interpolate(each, size=pixel_values.shape[-2:], mode="bilinear", align_corners=False)
+            F.interpolate(each, size=size, mode="bilinear", align_corners=False)
             for each in ((low_res,) if selection is None else (low_res, decoded))
         ]
+        pseudo_logits = heard.pseudo_mask_logits
         return RS2Sam2Output(
             logits=upsampled[0],
             decoded_logits=upsampled[-1],
             low_res_logits=low_res,
             pseudo_mask=None if pseudo_logits is None else pseudo_logits.sigmoid(),
             pseudo_mask_logits=pseudo_logits,
-            text_weight=text_weight,
+            text_weight=heard.text_weight,
             presence_logits=score,
             object_score_logits=object_score,
             iou_scores=iou_scores.float().flatten(),
-            prompt_token=sparse_prompt[:, 0],
-            features=(fine, middle, coarse),
+            prompt_token=heard.prompt_token,
+            features=seen.features,
             image_embedding=image,
-            image_maps=(*state.maps, state.features),
+            image_maps=seen.maps,
             candidates=found,
             selection=selection,
         )
@@ -231,7 +291,7 @@ class RS2Sam2Model(PreTrainedModel):
     def feature_levels(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The trunk's four maps -> (., hidden, S/4, S/4), (., hidden, S/8, S/8), (., hidden, S/16, S/16)."""
         # The two coarse levels meet in the neck; the fine ones may stand for several phrases.
-        most = max(len(level) for level in maps)
+        most = max(level.shape[0] for level in maps)
         outputs, _ = self.neck([*maps[:2], *(per_phrase(level, most) for level in maps[2:])])
         # The neck's own order is coarse to fine; its stride-32 level has done its work in the others.
         return tuple(reversed(outputs[1:]))
@@ -246,17 +306,16 @@ class RS2Sam2Model(PreTrainedModel):
         # there is no precision either.)
         with nullcontext() if image.is_meta else torch.autocast(image.device.type, enabled=False):
             encoded: Tensor = self.prompt_encoder.shared_embedding(torch.stack([grid_x, grid_y], dim=-1))
-        return encoded.permute(2, 0, 1)[None].expand(len(image), -1, -1, -1).to(image.dtype)
+        return encoded.permute(2, 0, 1)[None].expand(image.shape[0], -1, -1, -1).to(image.dtype)
 
-    def _dense_prompt(self, cls: Tensor, visual: Tensor, image: Tensor) -> tuple[Tensor | None, Tensor]:
-        """Pseudo-mask logits (None without a generator) and SAM 2's dense prompt (B, C, H, W)."""
-        if self.mask_prompt is None:
-            empty = self.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
-            return None, empty.expand_as(image)
-        logits = self.mask_prompt(cls, visual)
+    def _dense_prompt(self, pseudo_mask_logits: Tensor | None, image: Tensor) -> Tensor:
+        """SAM 2's dense prompt (B, C, H, W) from the pseudo-mask, if there is one."""
+        if pseudo_mask_logits is None:
+            return self.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand_as(image)
         height, width = image.shape[-2:]
-        prompt = as_mask_prompt(logits.sigmoid().float(), (4 * height, 4 * width))
-        return logits, self.prompt_encoder.mask_embed(prompt.to(self.prompt_encoder.mask_embed.conv1.weight.dtype))
+        prompt = as_mask_prompt(pseudo_mask_logits.sigmoid().float(), (4 * height, 4 * width))
+        embed = self.prompt_encoder.mask_embed
+        return cast(Tensor, embed(prompt.to(embed.conv1.weight.dtype)))
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
