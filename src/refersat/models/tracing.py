@@ -9,7 +9,7 @@ from torch import Tensor
 def surely(condition: Tensor) -> bool:
     """Whether bools of any shape are all true, as far as that can be known.
 
-    False where there are no values: for tensors that have a size alone, and while a graph is made for inputs to come. So
-    ask for what allows to do less.
+    False where there are no values: for tensors that have a size alone, and while a graph is made for inputs to come.
+    So ask for what allows to do less.
     """
     return not condition.is_meta and not torch.compiler.is_exporting() and bool(condition.all())
