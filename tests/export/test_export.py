@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import export_parity
 import numpy as np
 import onnx
 import parity
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 import refersat
 from refersat.cli.main import main
 from refersat.export.check import compare, open_graphs
-from refersat.export.formats import open_graph, write_graph
+from refersat.export.formats import write_graph
 from refersat.export.graphs import example_inputs, graphs
 from refersat.models import store
 from refersat.models.identity import model_files
@@ -84,7 +85,7 @@ def test_exported_programs_run_without_refersat(exported: Exported) -> None:
         "folder = sys.argv[1]; row = json.load(open(f'{folder}/manifest.json'))['graphs'][0]\n"
         "sizes = {'batch': 4, 'tokens': 3}\n"
         "inputs = {\n"
-        "    name: torch.ones([sizes.get(size, size) for size in given['shape']], dtype=getattr(torch, given['dtype']))\n"
+        "    name: torch.ones([sizes.get(n, n) for n in given['shape']], dtype=getattr(torch, given['dtype']))\n"
         "    for name, given in row['inputs'].items()\n"
         "}\n"
         "outputs = torch.export.load(f'{folder}/{row[\"file\"]}').module()(inputs)\n"
@@ -284,18 +285,8 @@ def test_the_built_in_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.slow
 def test_onnx_runtime_gives_the_released_models_recordings(tmp_path: Path) -> None:
-    model = parity.filled_model()
-    case = parity.load_case(parity.CASES[0])
-    arguments, _ = parity.inputs(case)
-    known = {name: tensor.numpy() for name, tensor in arguments.items()}
-    for graph in graphs(model):
-        path = tmp_path / f"{graph.name}.onnx"
-        write_graph(graph, path, "onnx", longest=64)
-        known |= open_graph(path, list(graph.inputs), list(graph.outputs), threads=1)(known)
-    ours = {
-        "pred_masks": torch.from_numpy(known["logits"][:, :, ::8, ::8]),
-        "object_score_logits": torch.from_numpy(known["presence_logits"][:, None]),
-        "pseudo_mask": torch.from_numpy(known["pseudo_mask_logits"]).sigmoid(),
-        "cls_proj": torch.from_numpy(known["prompt_token"][:, None]),
-    }
-    assert max(parity.errors(case, ours).values()) < parity.TOLERANCE
+    rows = export_parity.measure("onnx", tmp_path, timed=False)
+    assert set(rows) == set(parity.CASES)
+    for errors, comparison in rows.values():
+        assert max(errors.values()) < parity.TOLERANCE
+        assert comparison.good

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,9 +56,13 @@ class Comparison:
 def open_graphs(folder: Path, *, threads: int) -> Run:
     """All graphs of an exported model as one: the inputs of `RS2Sam2Model.forward` in, everything by its name out."""
     rows = read_manifest(folder)["graphs"]
-    parts = [
-        open_graph(folder / row["file"], list(row["inputs"]), list(row["outputs"]), threads=threads) for row in rows
-    ]
+    return joined(
+        [open_graph(folder / row["file"], list(row["inputs"]), list(row["outputs"]), threads=threads) for row in rows]
+    )
+
+
+def joined(parts: Sequence[Run]) -> Run:
+    """Graphs one after the other, each with what is known by then."""
 
     def run(values: Arrays) -> dict[str, NDArray[Any]]:
         known = dict(values)

@@ -61,7 +61,9 @@ def write_graph(graph: Graph, path: Path, kind: Format, *, longest: int) -> None
 
 
 def _write_onnx(graph: Graph, program: torch.export.ExportedProgram, path: Path) -> None:
-    onnx = torch.onnx.export(program, input_names=list(graph.inputs), output_names=list(graph.outputs), verbose=False)
+    onnx = torch.onnx.export(
+        program, input_names=list(graph.inputs), output_names=list(graph.outputs), dynamo=True, verbose=False
+    )
     assert onnx is not None
     names: dict[Any, str] = {}
     for given, (name, tensor) in zip(onnx.model.graph.inputs, graph.inputs.items(), strict=True):
