@@ -78,14 +78,13 @@ def find_instances(probability: Tensor, edges: Tensor, *, count: int) -> Instanc
     scores, peaks = scores.flatten(1).topk(min(PEAKS, height * width))
     every_box = corners(edges).flatten(2).transpose(1, 2)
     boxes = every_box.gather(1, peaks[..., None].expand(-1, -1, 4))
-    alike = overlaps(boxes, boxes)
+    same = (overlaps(boxes, boxes) > SAME_OBJECT) | torch.eye(boxes.shape[1], dtype=torch.bool, device=boxes.device)
     alive = torch.where(scores > LEAST_SCORE, scores, 0.0)
     kept: list[Tensor] = []
     while len(kept) < count and not (kept and surely(alive <= 0)):
         best = alive.argmax(1, keepdim=True)
         kept.append(torch.where(alive.gather(1, best) > 0, best, -1))
-        near = alike.gather(1, best[..., None].expand(-1, -1, alike.shape[-1]))[:, 0] > SAME_OBJECT
-        alive = alive.masked_fill(near.scatter(1, best, True), 0.0)
+        alive = alive.masked_fill(same.gather(1, best[..., None].expand(-1, -1, same.shape[-1]))[:, 0], 0.0)
     chosen = torch.cat(kept, dim=1)
     count = len(kept)
     there, chosen = chosen >= 0, chosen.clamp(min=0)
