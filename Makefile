@@ -71,5 +71,5 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing refersat and its development tools into $(VENV) (PyTorch is large: this takes minutes the first time) ..."
-	@$(PIP) --editable '.[train,tensorboard,parquet,ray,serve,dev]'
+	@$(PIP) --editable '.[train,tensorboard,parquet,ray,serve,export,dev]'
 	@touch $@ $(VENV)/.installed

@@ -14,6 +14,7 @@ from refersat.cli import data, models
 from refersat.cli.batch import batch
 from refersat.cli.doctor import doctor
 from refersat.cli.evaluate import evaluate
+from refersat.cli.export import export
 from refersat.cli.predict import predict
 from refersat.cli.scene import scene
 from refersat.cli.serve import serve
@@ -38,6 +39,7 @@ app.command("batch", short_help="A catalogue of images and scenes, here or on a 
 app.command("serve", short_help="A page in the browser and an API.")(serve)
 app.command("evaluate", short_help="Measure a model on a data set.")(evaluate)
 app.command("train", short_help="Train a model from a recipe.")(train)
+app.command("export", short_help="A model as graphs that run without refersat: ONNX, torch.export.")(export)
 app.command("doctor", short_help="What is installed, what it runs on, whether it works.")(doctor)
 app.add_typer(models.app, name="models", no_args_is_help=False)  # "Missing command" is a mistake like any other
 app.add_typer(data.app, name="data", no_args_is_help=False)

@@ -145,7 +145,7 @@ class UnionEncoder(nn.Module):
                 as the released model (whose tokenizer pads with the unknown token) does.
         """
         patches = self.patch_embed(pixel_values).flatten(2).transpose(1, 2)
-        visual = torch.cat([self.cls_token.expand(len(patches), -1, -1).to(patches.dtype), patches], dim=1)
+        visual = torch.cat([self.cls_token.expand(patches.shape[0], -1, -1).to(patches.dtype), patches], dim=1)
         split = visual.shape[1]
         visual = visual + self.visual_positions.weight[POSITION_OFFSET : POSITION_OFFSET + split]
 
@@ -154,7 +154,7 @@ class UnionEncoder(nn.Module):
         text = self.token_embed(input_ids) + self.text_positions.weight[POSITION_OFFSET : POSITION_OFFSET + length]
         text = text * visible_text[..., None]
 
-        visible = torch.cat([visible_text.new_ones(len(patches), split), visible_text], dim=1)[:, None, None]
+        visible = torch.cat([visible_text.new_ones(patches.shape[0], split), visible_text], dim=1)[:, None, None]
         tokens = torch.cat([visual, text], dim=1)
         for layer in self.layers:
             if self.gradient_checkpointing and self.training:

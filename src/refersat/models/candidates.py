@@ -121,7 +121,7 @@ class CandidateFinder(nn.Module):
         as a whole.
         """
         masks = masks.float()
-        boxes = per_phrase(_boxes(candidates.survey.edges.detach()), len(masks))
+        boxes = per_phrase(_boxes(candidates.survey.edges.detach()), masks.shape[0])
         # A training that diverges makes numbers with which grid_sample would leave the mask's memory.
         centres = torch.nan_to_num(2 * boxes[:, :2].permute(0, 2, 3, 1) - 1).clamp(-1, 1)
         at_centre = F.grid_sample(masks, centres, mode="bilinear", padding_mode="border", align_corners=False)
@@ -131,7 +131,7 @@ class CandidateFinder(nn.Module):
         return chosen
 
     def _find(self, survey: Survey, prompt: Tensor) -> Tensor:
-        images, phrases = len(survey.features), len(prompt)
+        images, phrases = survey.features.shape[0], prompt.shape[0]
         query = self.query(prompt).view(images, phrases // images, self.width)
         logits: Tensor = query @ survey.features.flatten(2) / self.width**0.5
         return (logits.float() + self.query_bias).view(phrases, 1, *survey.features.shape[-2:])
@@ -141,7 +141,7 @@ class CandidateFinder(nn.Module):
         probability = logits.sigmoid()
         mean = F.adaptive_avg_pool2d(probability, size)
         largest = F.adaptive_max_pool2d(probability, size)
-        boxes = per_phrase(_boxes(survey.edges.detach()), len(logits))
+        boxes = per_phrase(_boxes(survey.edges.detach()), logits.shape[0])
         typical = F.adaptive_avg_pool2d(probability * boxes, size) / (mean + ALMOST_NOTHING)
         cells = torch.cat([mean, largest, typical], dim=1).permute(0, 2, 3, 1)
         return cast(Tensor, self.marks(cells.to(self.marks_to_trunk.weight.dtype)))

@@ -190,7 +190,7 @@ class FusedHiera(nn.Module):
         """
         features, maps = state.features, list(state.maps)
         if text is not None and self.first_listener < len(self.blocks):
-            features = per_phrase(features, len(text))
+            features = per_phrase(features, text.shape[0])
             if marks is not None:
                 features = features + marks
         for index, block in enumerate(self.blocks[self.first_listener :], start=self.first_listener):
@@ -210,4 +210,4 @@ class FusedHiera(nn.Module):
 
 def per_phrase(features: Tensor, phrases: int) -> Tensor:
     """Features (N, ...) of images -> (B, ...), each repeated for its B/N phrases; as they are where N = B."""
-    return features if len(features) == phrases else features.repeat_interleave(phrases // len(features), 0)
+    return features if features.shape[0] == phrases else features.repeat_interleave(phrases // features.shape[0], 0)

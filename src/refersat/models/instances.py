@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from refersat.models.hiera import per_phrase
+from refersat.models.tracing import surely
 
 PEAKS = 256
 """Best local maxima of an image that are looked at."""
@@ -50,14 +51,14 @@ class Instances:
 
     def spread(self, values: Tensor, nobody: float) -> Tensor:
         """Values (B, K) of the instances, B/N rows for each image -> (B, 1, h, w) of their cells, else `nobody`."""
-        owners = per_phrase(self.owners, len(values))
+        owners = per_phrase(self.owners, values.shape[0])
         padded = F.pad(values, (0, 1), value=nobody)
-        return padded.gather(1, owners.flatten(1)).view(len(values), 1, *owners.shape[1:])
+        return padded.gather(1, owners.flatten(1)).view(values.shape[0], 1, *owners.shape[1:])
 
     def share(self, cells: Tensor) -> Tensor:
         """Cells (B, 1, h, w), B/N rows for each image -> their mean over each instance's own (B, K), 0 if none."""
-        owners = per_phrase(self.owners, len(cells)).flatten(1)
-        sums = cells.new_zeros(len(cells), self.count + 1)
+        owners = per_phrase(self.owners, cells.shape[0]).flatten(1)
+        sums = cells.new_zeros(cells.shape[0], self.count + 1)
         counts = sums.scatter_add(1, owners, torch.ones_like(owners, dtype=cells.dtype))
         return (sums.scatter_add(1, owners, cells.flatten(1)) / counts.clamp(min=1))[:, :-1]
 
@@ -77,14 +78,13 @@ def find_instances(probability: Tensor, edges: Tensor, *, count: int) -> Instanc
     scores, peaks = scores.flatten(1).topk(min(PEAKS, height * width))
     every_box = corners(edges).flatten(2).transpose(1, 2)
     boxes = every_box.gather(1, peaks[..., None].expand(-1, -1, 4))
-    alike = overlaps(boxes, boxes)
+    same = (overlaps(boxes, boxes) > SAME_OBJECT) | torch.eye(boxes.shape[1], dtype=torch.bool, device=boxes.device)
     alive = torch.where(scores > LEAST_SCORE, scores, 0.0)
     kept: list[Tensor] = []
-    while len(kept) < count and (not kept or alive.is_meta or bool((alive > 0).any())):
+    while len(kept) < count and not (kept and surely(alive <= 0)):
         best = alive.argmax(1, keepdim=True)
         kept.append(torch.where(alive.gather(1, best) > 0, best, -1))
-        near = alike.gather(1, best[..., None].expand(-1, -1, alike.shape[-1]))[:, 0] > SAME_OBJECT
-        alive = alive.masked_fill(near.scatter(1, best, True), 0.0)
+        alive = alive.masked_fill(same.gather(1, best[..., None].expand(-1, -1, same.shape[-1]))[:, 0], 0.0)
     chosen = torch.cat(kept, dim=1)
     count = len(kept)
     there, chosen = chosen >= 0, chosen.clamp(min=0)

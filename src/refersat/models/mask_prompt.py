@@ -37,7 +37,7 @@ class MaskPromptGenerator(nn.Module):
             token = cls * self.attention(cls, visual, visual, need_weights=False)[0]
         scores = self.score(self.token_linear(token) * visual)
         side = int(visual.shape[1] ** 0.5)
-        return scores.transpose(1, 2).reshape(len(cls), 1, side, side)  # type: ignore[no-any-return]
+        return scores.transpose(1, 2).reshape(cls.shape[0], 1, side, side)  # type: ignore[no-any-return]
 
 
 def as_mask_prompt(pseudo_mask: Tensor, size: tuple[int, int]) -> Tensor:

@@ -7,8 +7,10 @@ model: where paper and released weights differ, this follows the weights.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -24,18 +26,22 @@ from transformers.models.sam2.modeling_sam2 import (
 )
 from transformers.utils.generic import ModelOutput
 
-from refersat.models.beit3 import UnionEncoder, UnionFeatures
+from refersat.models.beit3 import UnionEncoder
 from refersat.models.candidates import FIRST_GAIN, CandidateFinder, Candidates
 from refersat.models.configuration import RS2Sam2Config
 from refersat.models.fusion import Adapter, BlockFusion, EncoderFusion
 from refersat.models.hiera import FusedHiera, per_phrase
 from refersat.models.mask_prompt import MaskPromptGenerator, as_mask_prompt
 from refersat.models.selection import FIRST_BIAS, InstanceSelector, Selection, both
+from refersat.models.tracing import surely
 
 __all__ = ["RS2Sam2Config", "RS2Sam2Model", "RS2Sam2Output"]
 
 ADAPTER_INIT_STD = 1e-3
 """Fresh adapters start close to the function of the trunk that they adapt."""
+
+PIXELS_OF_A_CELL = 4
+"""The decoder draws one cell for so many pixels along each side."""
 
 
 @dataclass
@@ -79,28 +85,40 @@ class RS2Sam2Output(ModelOutput):
     selection: Selection | None = None
 
 
-@dataclass
-class _Understood:
-    """What B phrases say to trunk and decoder: union encoding, prompt token (B, 1, hidden), text, its padding."""
+@dataclass(frozen=True)
+class Heard:
+    """What the union encoder makes of B phrases, each with its image; more in `RS2Sam2Output`.
 
-    union: UnionFeatures
-    prompt: Tensor
+    Attributes:
+        prompt_token: (B, hidden) the sparse prompt.
+        text: (B, L, hidden) the phrase for the image's layers, or None where none of them listens.
+        pseudo_mask_logits: (B, 1, G, G), or None.
+        text_weight: (B,), or None.
+    """
+
+    prompt_token: Tensor
     text: Tensor | None
-    padding: Tensor | None
+    pseudo_mask_logits: Tensor | None
+    text_weight: Tensor | None = None
 
 
-@dataclass
-class _Drawn:
-    """What was made of one view; as in `RS2Sam2Output`, `low_res` by the decoder alone."""
+@dataclass(frozen=True)
+class Seen:
+    """What the mask decoder is shown of B phrases' images; more in `RS2Sam2Output`.
 
-    low_res: Tensor
-    object_score: Tensor
-    iou_scores: Tensor
-    pseudo_logits: Tensor | None
-    features: tuple[Tensor, ...]
-    image_embedding: Tensor
-    image_maps: tuple[Tensor, ...]
-    found: Candidates | None
+    Attributes:
+        image: (B, hidden, S/16, S/16).
+        details: (B, hidden / 8, S/4, S/4) and (B, hidden / 4, S/8, S/8).
+        candidates: or None.
+        features: of the neck; not for the decoder.
+        maps: of the trunk, before it hears a phrase; not for the decoder.
+    """
+
+    image: Tensor
+    details: list[Tensor]
+    candidates: Candidates | None
+    features: tuple[Tensor, ...] = ()
+    maps: tuple[Tensor, ...] = ()
 
 
 class RS2Sam2Model(PreTrainedModel):
@@ -169,64 +187,44 @@ class RS2Sam2Model(PreTrainedModel):
                 gives what its samples give one by one.
             glance: also look at the coarser view that the configuration has; a training of what is drawn does not.
         """
-        phrases, images = len(input_ids), len(pixel_values)
+        phrases, images = input_ids.shape[0], pixel_values.shape[0]
         if not phrases or phrases % images:
             raise ValueError(f"{phrases} phrases cannot be shared evenly by {images} images")
         attention_mask = attention_mask.bool()
-        union = self.union_encoder(per_phrase(union_pixel_values, phrases), input_ids, attention_mask)
-        text, text_weight = None, None
-        if self.text_projection is not None:
-            text = self.text_projection(union.text)
-            if self.boundary_scalar is not None:
-                text_weight = self.boundary_scalar(text[:, 0]).squeeze(-1)
-        padding = None if not attention_mask.is_meta and bool(attention_mask.all()) else ~attention_mask
-        understood = _Understood(union, self.token_mlp(union.cls), text, padding)
-
-        drawn = self._draw(pixel_values, understood)
-        low_res, score, selection = drawn.low_res, drawn.object_score, None
-        if self.selector is not None:
-            views = [drawn, *(self._draw(view, understood) for view in self.views(pixel_values)[1:] if glance)]
-            surveys = [view.found.survey for view in views if view.found is not None]
-            selection = self.selector(surveys, input_ids, attention_mask)
-            low_res = self._selected(views, selection)
-            score = (torch.stack([view.object_score for view in views]).amax(0) + selection.logits.amax(1)) / 2
-        upsampled = [
-            F.interpolate(each, size=pixel_values.shape[-2:], mode="bilinear", align_corners=False)
-            for each in ((low_res,) if selection is None else (low_res, drawn.low_res))
-        ]
-        return RS2Sam2Output(
-            logits=upsampled[0],
-            decoded_logits=upsampled[-1],
-            low_res_logits=low_res,
-            pseudo_mask=None if drawn.pseudo_logits is None else drawn.pseudo_logits.sigmoid(),
-            pseudo_mask_logits=drawn.pseudo_logits,
-            text_weight=text_weight,
-            presence_logits=score,
-            object_score_logits=drawn.object_score,
-            iou_scores=drawn.iou_scores,
-            prompt_token=understood.prompt[:, 0],
-            features=drawn.features,
-            image_embedding=drawn.image_embedding,
-            image_maps=drawn.image_maps,
-            candidates=drawn.found,
-            selection=selection,
-        )
+        heard = self.hear(per_phrase(union_pixel_values, phrases), input_ids, attention_mask)
+        views = self.views(pixel_values) if glance else [pixel_values]
+        seen = [self.see(view, heard, attention_mask) for view in views]
+        return self.draw(heard, seen, input_ids, attention_mask)
 
     def views(self, pixel_values: Tensor) -> list[Tensor]:
         """The views (N, 3, S, S) in which objects are looked for, the finest first."""
         if not self.config.glance:
             return [pixel_values]
         side = max(1, round(pixel_values.shape[-1] * self.config.glance / 32)) * 32
-        coarser = F.interpolate(pixel_values, (side, side), mode="area")
-        return [pixel_values, coarser]
+        return [pixel_values, F.interpolate(pixel_values, (side, side), mode="area")]
 
-    def _draw(self, pixel_values: Tensor, understood: _Understood) -> _Drawn:
-        """Trunk, fusion and mask decoder on one view (N, 3, S, S) of the images, for B phrases."""
-        phrases = len(understood.prompt)
-        text, padding = understood.text, understood.padding
+    def hear(self, union_pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Heard:
+        """What each phrase says about its image; arguments as in `forward`, with one image for each phrase."""
+        union = self.union_encoder(union_pixel_values, input_ids, attention_mask)
+        text, text_weight = None, None
+        if self.text_projection is not None:
+            text = self.text_projection(union.text)
+            if self.boundary_scalar is not None:
+                text_weight = self.boundary_scalar(text[:, 0]).squeeze(-1)
+        return Heard(
+            prompt_token=self.token_mlp(union.cls)[:, 0],
+            text=text,
+            pseudo_mask_logits=None if self.mask_prompt is None else self.mask_prompt(union.cls, union.visual),
+            text_weight=text_weight,
+        )
+
+    def see(self, pixel_values: Tensor, heard: Heard, attention_mask: Tensor) -> Seen:
+        """What trunk and all fusion make of one view of the images when they have heard the phrases; as above."""
+        phrases = heard.prompt_token.shape[0]
+        padding = None if surely(attention_mask) else ~attention_mask
         state = self.trunk.look(pixel_values)
-        found = self.candidates(state, understood.prompt[:, 0]) if self.candidates is not None else None
-        maps, _ = self.trunk(state, text, padding, marks=None if found is None else found.trunk_marks)
+        found = self.candidates(state, heard.prompt_token) if self.candidates is not None else None
+        maps, _ = self.trunk(state, heard.text, padding, marks=None if found is None else found.trunk_marks)
         fine, middle, coarse = self.feature_levels(maps)
         image = per_phrase(coarse + self.no_memory_embedding.transpose(1, 2)[..., None], phrases)
         details = [
@@ -235,58 +233,90 @@ class RS2Sam2Model(PreTrainedModel):
         ]
         if found is not None:
             details[0] = details[0] + per_phrase(found.details, phrases)
-        position = self.image_positions(image)
         if self.encoder_fusion is not None:
-            image = self.encoder_fusion(image, position, text, padding)
+            image = self.encoder_fusion(image, self.image_positions(image), heard.text, padding)
+        return Seen(image, details, found, features=(fine, middle, coarse), maps=(*state.maps, state.features))
 
-        pseudo_logits, dense_prompt = self._dense_prompt(understood.union.cls, understood.union.visual, image)
+    def draw(self, heard: Heard, seen: Sequence[Seen], input_ids: Tensor, attention_mask: Tensor) -> RS2Sam2Output:
+        """The masks, from what was heard and seen in one view or more, the finest first; arguments as above."""
+        drawn = [self._decode(heard, view) for view in seen]
+        decoded, object_score, iou_scores = drawn[0]
+        low_res, score, selection = decoded, object_score, None
+        found = [view.candidates for view in seen if view.candidates is not None]
+        if self.selector is not None:
+            selection = self.selector([each.survey for each in found], input_ids, attention_mask)
+            low_res = self._selected([masks for masks, _, _ in drawn], [each.logits for each in found], selection)
+            score = (torch.stack([each for _, each, _ in drawn]).amax(0) + selection.logits.amax(1)) / 2
+        size = [PIXELS_OF_A_CELL * side for side in low_res.shape[-2:]]
+        upsampled = [
+            F.interpolate(each, size=size, mode="bilinear", align_corners=False)
+            for each in ((low_res,) if selection is None else (low_res, decoded))
+        ]
+        pseudo_logits = heard.pseudo_mask_logits
+        return RS2Sam2Output(
+            logits=upsampled[0],
+            decoded_logits=upsampled[-1],
+            low_res_logits=low_res,
+            pseudo_mask=None if pseudo_logits is None else pseudo_logits.sigmoid(),
+            pseudo_mask_logits=pseudo_logits,
+            text_weight=heard.text_weight,
+            presence_logits=score,
+            object_score_logits=object_score,
+            iou_scores=iou_scores,
+            prompt_token=heard.prompt_token,
+            features=seen[0].features,
+            image_embedding=seen[0].image,
+            image_maps=seen[0].maps,
+            candidates=seen[0].candidates,
+            selection=selection,
+        )
+
+    def _decode(self, heard: Heard, seen: Seen) -> tuple[Tensor, Tensor, Tensor]:
+        """What the mask decoder makes of a view: mask logits (B, 1, S/4, S/4), object scores (B,), IoU scores (B,)."""
+        image, found = seen.image, seen.candidates
+        dense_prompt = self._dense_prompt(heard.pseudo_mask_logits, image)
         if found is not None:
             dense_prompt = dense_prompt + found.decoder_marks
         masks, iou_scores, _, presence = self.mask_decoder(
             image_embeddings=image,
-            image_positional_embeddings=position,
-            sparse_prompt_embeddings=understood.prompt[:, None],
+            image_positional_embeddings=self.image_positions(image),
+            sparse_prompt_embeddings=heard.prompt_token[:, None, None],
             dense_prompt_embeddings=dense_prompt,
             multimask_output=False,
-            high_resolution_features=details,
+            high_resolution_features=seen.details,
         )
         low_res = masks[:, 0].float()
         if self.candidates is not None and found is not None:
             low_res = self.candidates.choose(found, low_res)
-        return _Drawn(
-            low_res=low_res,
-            object_score=presence.float().flatten(),
-            iou_scores=iou_scores.float().flatten(),
-            pseudo_logits=pseudo_logits,
-            features=(fine, middle, coarse),
-            image_embedding=image,
-            image_maps=(*state.maps, state.features),
-            found=found,
-        )
+        return low_res, presence.float().flatten(), iou_scores.float().flatten()
 
     def probability(self, logits: Tensor) -> Tensor:
         """Foreground probability in [0, 1] of raw mask logits, any shape; 0.5 lies at `config.mask_threshold`."""
         logits = logits.float()
         return torch.sigmoid(2 * logits - 1) if self.config.two_class_logit else torch.sigmoid(logits)
 
-    def _selected(self, views: list[_Drawn], selection: Selection) -> Tensor:
+    def _selected(self, decoded: list[Tensor], kinds: list[Tensor], selection: Selection) -> Tensor:
         """Mask logits (B, 1, S/4, S/4): of what is of the kind or drawn by the decoder, the objects that are meant.
 
-        Of several views each draws the objects that were taken from it.
+        Args:
+            decoded: what the decoder draws in each view, which in the end draws the objects that were taken from it.
+            kinds: what is of the named kind there, for a plain sigmoid.
+            selection: which objects are meant.
         """
-        meant = []
-        for view, cells in zip(views, selection.cells(), strict=True):
-            assert view.found is not None
-            plain = 2 * view.low_res - 1 if self.config.two_class_logit else view.low_res
-            own = both(torch.maximum(plain, view.found.logits), cells)
-            meant.append(own if not meant else F.interpolate(own, meant[0].shape[-2:], mode="bilinear"))
-        together = torch.stack(meant).amax(0)
-        return (together + 1) / 2 if self.config.two_class_logit else together
+        two_class = self.config.two_class_logit
+        plain = [2 * each - 1 if two_class else each for each in decoded]
+        meant = [
+            both(torch.maximum(*drawn), cells) for *drawn, cells in zip(plain, kinds, selection.cells(), strict=True)
+        ]
+        size = meant[0].shape[-2:]
+        finest = [F.interpolate(each, size, mode="bilinear") if each.shape[-2:] != size else each for each in meant]
+        together = torch.stack(finest).amax(0)
+        return (together + 1) / 2 if two_class else together
 
     def feature_levels(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The trunk's four maps -> (., hidden, S/4, S/4), (., hidden, S/8, S/8), (., hidden, S/16, S/16)."""
         # The two coarse levels meet in the neck; the fine ones may stand for several phrases.
-        most = max(len(level) for level in maps)
+        most = max(level.shape[0] for level in maps)
         outputs, _ = self.neck([*maps[:2], *(per_phrase(level, most) for level in maps[2:])])
         # The neck's own order is coarse to fine; its stride-32 level has done its work in the others.
         return tuple(reversed(outputs[1:]))
@@ -301,17 +331,16 @@ class RS2Sam2Model(PreTrainedModel):
         # there is no precision either.)
         with nullcontext() if image.is_meta else torch.autocast(image.device.type, enabled=False):
             encoded: Tensor = self.prompt_encoder.shared_embedding(torch.stack([grid_x, grid_y], dim=-1))
-        return encoded.permute(2, 0, 1)[None].expand(len(image), -1, -1, -1).to(image.dtype)
+        return encoded.permute(2, 0, 1)[None].expand(image.shape[0], -1, -1, -1).to(image.dtype)
 
-    def _dense_prompt(self, cls: Tensor, visual: Tensor, image: Tensor) -> tuple[Tensor | None, Tensor]:
-        """Pseudo-mask logits (None without a generator) and SAM 2's dense prompt (B, C, H, W)."""
-        if self.mask_prompt is None:
-            empty = self.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
-            return None, empty.expand_as(image)
-        logits = self.mask_prompt(cls, visual)
+    def _dense_prompt(self, pseudo_mask_logits: Tensor | None, image: Tensor) -> Tensor:
+        """SAM 2's dense prompt (B, C, H, W) from the pseudo-mask, if there is one."""
+        if pseudo_mask_logits is None:
+            return self.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand_as(image)
         height, width = image.shape[-2:]
-        prompt = as_mask_prompt(logits.sigmoid().float(), (4 * height, 4 * width))
-        return logits, self.prompt_encoder.mask_embed(prompt.to(self.prompt_encoder.mask_embed.conv1.weight.dtype))
+        prompt = as_mask_prompt(pseudo_mask_logits.sigmoid().float(), (4 * height, 4 * width))
+        embed = self.prompt_encoder.mask_embed
+        return cast(Tensor, embed(prompt.to(embed.conv1.weight.dtype)))
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

@@ -73,7 +73,7 @@ class Selection:
         That one is, the score has to say: here the likeliest object is meant in any case.
         """
         doubt = (CHOSEN - self.logits.amax(1, keepdim=True)).clamp(min=0)
-        there = per_phrase(self.sightings.objects.scores, len(self.logits)) > 0
+        there = per_phrase(self.sightings.objects.scores, self.logits.shape[0]) > 0
         return self.sightings.spread(torch.where(there, self.logits + doubt, NOT_MEANT), NOT_MEANT)
 
 
@@ -132,7 +132,7 @@ class InstanceSelector(nn.Module):
             return self._choose(objects, input_ids, attention_mask)
 
     def _choose(self, objects: Objects, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        phrases, shown = len(input_ids), objects.features
+        phrases, shown = input_ids.shape[0], objects.features
         missing = objects.scores == 0
         described = self.describe(torch.cat([shown, _geometry(objects).to(shown.dtype)], dim=-1))
         bias = self.pair(_pairs(objects).to(shown.dtype)).permute(0, 3, 1, 2)

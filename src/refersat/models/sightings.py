@@ -6,7 +6,7 @@ A network that learned small objects from few images takes large ones to pieces,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -70,7 +70,7 @@ class Sighting:
 
         What is surely the object counts for more. Targets are at least as fine as the objectness.
         """
-        certain = per_phrase(self.objectness.sigmoid(), len(target))
+        certain = per_phrase(self.objectness.sigmoid(), target.shape[0])
         covered = F.adaptive_avg_pool2d(target, (certain.shape[-2], certain.shape[-1]))
         instances = self.instances
         return instances.share(covered * certain) / instances.share(certain).clamp(min=SMALLEST)
@@ -98,12 +98,10 @@ class Sightings:
         )
         if len(views) == 1:
             slots = torch.arange(everything.scores.shape[1], device=everything.scores.device)
-            return cls(tuple(views), slots.expand(len(everything.scores), -1), everything)
+            return cls(tuple(views), slots.expand(everything.scores.shape[0], -1), everything)
         scores = everything.scores * ~_needless(everything, [view.instances.count for view in views])
         scores, slots = scores.topk(min(count, scores.shape[1]), dim=1)
-        most = 1 if scores.is_meta else max(1, int((scores > 0).sum(1).amax()))
-        kept = everything.at(slots[:, :most])
-        return cls(tuple(views), slots[:, :most], Objects(kept.features, kept.boxes, scores[:, :most]))
+        return cls(tuple(views), slots, replace(everything.at(slots), scores=scores))
 
     def belonging(self, target: Tensor) -> Tensor:
         """How much (B, K) of each object lies in each target (B, 1, S, S), as `Sighting.inside`, over what it takes.
@@ -112,13 +110,13 @@ class Sightings:
         """
         enough = [BELONGS] + [BELONGS_COARSELY] * (len(self.views) - 1)
         shares = torch.cat([view.inside(target) / least for view, least in zip(self.views, enough, strict=True)], dim=1)
-        return shares.gather(1, per_phrase(self.slots, len(target)))
+        return shares.gather(1, per_phrase(self.slots, target.shape[0]))
 
     def spread(self, values: Tensor, nobody: float) -> tuple[Tensor, ...]:
         """Values (B, K) of the objects -> (B, 1, h, w) of their cells in each view, else `nobody`."""
         counts = [view.instances.count for view in self.views]
-        slots = per_phrase(self.slots, len(values))
-        everything = values.new_full((len(values), sum(counts)), nobody).scatter(1, slots, values)
+        slots = per_phrase(self.slots, values.shape[0])
+        everything = values.new_full((values.shape[0], sum(counts)), nobody).scatter(1, slots, values)
         return tuple(
             view.instances.spread(part, nobody)
             for view, part in zip(self.views, everything.split(counts, dim=1), strict=True)

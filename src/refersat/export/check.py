@@ -1,0 +1,106 @@
+"""Do exported graphs answer as the model does, and how long do they take beside it?"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from refersat.export.formats import Arrays, Run, open_graph
+from refersat.export.write import read_manifest
+from refersat.models.rs2sam2 import RS2Sam2Model
+
+TOLERANCE = 1e-3
+"""Largest difference of a logit that is allowed, relative to the logits' spread (standard deviation)."""
+
+RUNS = 5
+_ENOUGH_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Of exported graphs with the model they were made from, for one batch.
+
+    Attributes:
+        batch: pairs of image and phrase.
+        tokens: of the longest phrase.
+        difference: largest of the logits, relative to their spread.
+        presence_difference: largest of the presence logits.
+        pixels_equal: share of the model's pixels on which the masks agree.
+        seconds: of the graphs, the median of a few runs; None where nothing was timed.
+        model_seconds: of the model in PyTorch, likewise.
+    """
+
+    batch: int
+    tokens: int
+    difference: float
+    presence_difference: float
+    pixels_equal: float
+    seconds: float | None = None
+    model_seconds: float | None = None
+
+    @property
+    def good(self) -> bool:
+        """Whether both differences are allowed; what is not a number is not."""
+        return self.difference <= TOLERANCE and self.presence_difference <= TOLERANCE
+
+
+def open_graphs(folder: Path, *, threads: int) -> Run:
+    """All graphs of an exported model as one: the inputs of `RS2Sam2Model.forward` in, everything by its name out."""
+    rows = read_manifest(folder)["graphs"]
+    return joined(
+        [open_graph(folder / row["file"], list(row["inputs"]), list(row["outputs"]), threads=threads) for row in rows]
+    )
+
+
+def joined(parts: Sequence[Run]) -> Run:
+    """Graphs one after the other, each with what is known by then."""
+
+    def run(values: Arrays) -> dict[str, NDArray[Any]]:
+        known = dict(values)
+        for part in parts:
+            known |= part(known)
+        return known
+
+    return run
+
+
+@torch.inference_mode()
+def compare(model: RS2Sam2Model, run: Run, inputs: Mapping[str, Tensor], *, timed: bool) -> Comparison:
+    """Ask both the same.
+
+    Args:
+        model: on the CPU, in float32 and evaluation mode.
+        run: of `open_graphs`.
+        inputs: of the model's `forward`, by their names, one image for each phrase.
+        timed: whether to measure both, with a first run that is not counted.
+    """
+    arrays = {name: tensor.numpy() for name, tensor in inputs.items()}
+    expected, given = model(**inputs), run(arrays)
+    logits, threshold = expected.logits.numpy(), model.config.mask_threshold
+    return Comparison(
+        batch=inputs["input_ids"].shape[0],
+        tokens=inputs["input_ids"].shape[1],
+        difference=float(np.abs(given["logits"] - logits).max() / logits.std()),
+        presence_difference=float(np.abs(given["presence_logits"] - expected.presence_logits.numpy()).max()),
+        pixels_equal=float(((given["logits"] > threshold) == (logits > threshold)).mean()),
+        seconds=_median_seconds(lambda: run(arrays)) if timed else None,
+        model_seconds=_median_seconds(lambda: model(**inputs)) if timed else None,
+    )
+
+
+def _median_seconds(call: Callable[[], object]) -> float:
+    times: list[float] = []
+    while len(times) < RUNS and sum(times) < _ENOUGH_SECONDS:
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
