@@ -52,7 +52,8 @@ def test_what_the_finer_view_shows_is_not_seen_twice_however_sure_the_coarser_is
     sightings = Sightings.of([fine, coarse], count=64)
     assert kept(sightings, 0) == {LEFT, RIGHT}
     assert kept(sightings, 1) == {LEFT}
-    assert sightings.objects.scores.tolist() == [pytest.approx([0.4, 0.3]), pytest.approx([0.6, 0.0])]
+    assert sightings.objects.scores[:, :2].tolist() == [pytest.approx([0.4, 0.3]), pytest.approx([0.6, 0.0])]
+    assert not sightings.objects.scores[:, 2:].any()
 
 
 def test_small_objects_are_the_finest_views_alone() -> None:
@@ -69,7 +70,7 @@ def test_the_least_certain_go_where_there_are_too_many() -> None:
 
 def test_each_object_is_drawn_in_its_own_view_alone() -> None:
     sightings = Sightings.of([sighting(16, [[(LEFT, 0.3)]]), sighting(8, [[(LEFT, 0.9), (RIGHT, 0.4)]])], count=64)
-    logits = torch.tensor([[3.0, 7.0]])  # of RIGHT, which is surer, and LEFT
+    logits = torch.tensor([[3.0, 7.0, NOBODY]])  # of RIGHT, which is surer, and LEFT, seen finely and coarsely
     fine, coarse = sightings.spread(logits, NOBODY)
     assert fine.unique().tolist() == [NOBODY, 7.0]
     assert coarse.unique().tolist() == [NOBODY, 3.0]
