@@ -19,6 +19,9 @@ BATCH = "batch"
 TOKENS = "tokens"
 """The two dimensions that are free: pairs of an image and a phrase, and tokens of the longest phrase among them."""
 
+VIEWS = ("", "_glance")
+"""Behind the names of what was seen in each view; the second is the coarser one that some models have."""
+
 _PER_TOKEN = {"input_ids", "attention_mask", "text"}
 _EXAMPLE_BATCH = 2  # one would be taken for a constant
 _EXAMPLE_TOKENS = 7
@@ -78,16 +81,19 @@ class ImageEncoder(nn.Module):
         pixels = given["pixel_values"]
         nothing = pixels.new_empty(pixels.shape[0], 0)
         heard = Heard(given.get("prompt_token", nothing), given.get("text"), None)
-        seen = self.part.see(pixels, heard, given.get("attention_mask", nothing.bool()))
-        fine, middle = seen.details
-        outputs = {"image_embedding": seen.image, "details_fine": fine, "details_middle": middle}
-        if seen.candidates is not None:
-            outputs |= {
-                "candidate_logits": seen.candidates.logits,
-                "candidate_marks": seen.candidates.decoder_marks,
-                "survey_features": seen.candidates.survey.features,
-                "survey_edges": seen.candidates.survey.edges,
-            }
+        outputs: dict[str, Tensor] = {}
+        for view, shown in zip(VIEWS, self.part.views(pixels), strict=False):
+            seen = self.part.see(shown, heard, given.get("attention_mask", nothing.bool()))
+            fine, middle = seen.details
+            outputs |= {f"image_embedding{view}": seen.image}
+            outputs |= {f"details_fine{view}": fine, f"details_middle{view}": middle}
+            if seen.candidates is not None:
+                outputs |= {
+                    f"candidate_logits{view}": seen.candidates.logits,
+                    f"candidate_marks{view}": seen.candidates.decoder_marks,
+                    f"survey_features{view}": seen.candidates.survey.features,
+                    f"survey_edges{view}": seen.candidates.survey.edges,
+                }
         return outputs
 
 
@@ -100,28 +106,37 @@ class Decoder(nn.Module):
         self.takes = ["prompt_token"]
         if model.mask_prompt is not None:
             self.takes.append("pseudo_mask_logits")
-        self.takes += ["image_embedding", "details_fine", "details_middle"]
+        self.views = VIEWS if model.config.glance else VIEWS[:1]
+        names = ["image_embedding", "details_fine", "details_middle"]
         if model.candidates is not None:
-            self.takes += ["candidate_logits", "candidate_marks", "survey_edges"]
+            names += ["candidate_logits", "candidate_marks", "survey_edges"]
         if model.selector is not None:
-            self.takes += ["survey_features", "input_ids", "attention_mask"]
+            names.append("survey_features")
+        self.takes += [name + view for view in self.views for name in names]
+        if model.selector is not None:
+            self.takes += ["input_ids", "attention_mask"]
 
     def forward(self, given: dict[str, Tensor]) -> dict[str, Tensor]:
         """Tensors by their names in, tensors by their names out."""
         token = given["prompt_token"]
         unread = token.new_empty(token.shape[0], 0)
-        found = None
-        if "candidate_logits" in given:
-            survey = Survey(given.get("survey_features", unread), given["survey_edges"])
-            found = Candidates(survey, given["candidate_logits"], unread, unread, given["candidate_marks"])
         output = self.part.draw(
             Heard(token, None, given.get("pseudo_mask_logits")),
-            Seen(given["image_embedding"], [given["details_fine"], given["details_middle"]], found),
+            [self._seen(given, view, unread) for view in self.views],
             given.get("input_ids", unread),
             given.get("attention_mask", unread),
         )
         assert output.logits is not None and output.presence_logits is not None
         return {"logits": output.logits, "presence_logits": output.presence_logits}
+
+    def _seen(self, given: dict[str, Tensor], view: str, unread: Tensor) -> Seen:
+        found = None
+        if f"candidate_logits{view}" in given:
+            survey = Survey(given.get(f"survey_features{view}", unread), given[f"survey_edges{view}"])
+            marks = given[f"candidate_marks{view}"]
+            found = Candidates(survey, given[f"candidate_logits{view}"], unread, unread, marks)
+        details = [given[f"details_fine{view}"], given[f"details_middle{view}"]]
+        return Seen(given[f"image_embedding{view}"], details, found)
 
 
 @torch.no_grad()
