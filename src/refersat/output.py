@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
@@ -20,7 +21,7 @@ from refersat.imagery import Image
 from refersat.rasters import unplaced_is_fine
 
 
-def write_file(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes | memoryview) -> None:
     """Write a file as a whole or not at all; an older one is replaced at once.
 
     Raises:
@@ -50,8 +51,10 @@ def replaced_file(path: Path, *, within: Path | None = None) -> Iterator[Path]:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-    except RasterioError as error:
-        raise UserError(f"cannot write {path}: {' '.join(str(error).split())}") from error
+    # Copying to another format raises GDAL's own errors, which are none of rasterio's and do not name a full disk.
+    except (RasterioError, CPLE_BaseError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"cannot write {path}: {reason} (is the disk full?)") from error
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
 

@@ -11,6 +11,7 @@ import affine
 import numpy as np
 import pyproj
 import shapely
+import shapely.affinity
 from numpy.typing import NDArray
 from pyproj.exceptions import ProjError
 from rasterio.features import shapes
@@ -77,12 +78,18 @@ class Ground:
         frame = shapely.box(0, 0, width, height)
         return ground if np.isfinite(shapely.get_coordinates(ground._degrees(frame))).all() else cls()
 
-    def place(self, polygon: shapely.Polygon) -> shapely.Polygon:
-        """A polygon in pixels as longitude and latitude, exterior counter-clockwise; unchanged without a ground."""
+    def place(self, polygon: shapely.Polygon) -> shapely.Polygon | shapely.MultiPolygon:
+        """A polygon in pixels as longitude and latitude, exterior counter-clockwise; unchanged without a ground.
+
+        At the antimeridian it is cut in two, as RFC 7946 wants it.
+        """
         if self._crs_to_degrees is None:
             return polygon
         degrees = self._degrees(polygon)
-        return orient(shapely.transform(degrees, lambda points: np.round(points, _DECIMALS)))
+        west, _, east, _ = degrees.bounds
+        if west < -180 or east > 180 or east - west > 180:
+            return _cut_at_antimeridian(degrees)
+        return orient(shapely.transform(degrees, _rounded))
 
     def area(self, polygon: shapely.Polygon) -> float:
         """Area of a polygon in pixels, in `area_unit`."""
@@ -111,6 +118,25 @@ class Ground:
             return np.stack(place(a * x + b * y + c, d * x + e * y + f), axis=-1)
 
         return shapely.transform(shape, to_degrees)
+
+
+def _cut_at_antimeridian(degrees: shapely.Polygon) -> shapely.Polygon | shapely.MultiPolygon:
+    """A polygon that crosses 180 degrees, or is given beyond them, within -180 to 180."""
+    eastward = shapely.transform(degrees, lambda points: np.stack([points[:, 0] % 360, points[:, 1]], axis=-1))
+    west = shapely.intersection(eastward, shapely.box(0, -90, 180, 90))
+    east = shapely.intersection(eastward, shapely.box(180, -90, 360, 90))
+    halves = west, shapely.affinity.translate(east, -360)
+    parts = [
+        orient(part)
+        for half in halves
+        for part in shapely.get_parts(shapely.transform(half, _rounded))
+        if isinstance(part, shapely.Polygon) and not part.is_empty
+    ]
+    return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
+
+
+def _rounded(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.round(points, _DECIMALS)
 
 
 def polygon_features(

@@ -19,7 +19,9 @@ needs_gdal = pytest.mark.skipif(not HAS_GDAL, reason="gdalinfo or ogrinfo is mis
 
 
 def run(*words: str | Path) -> str:
-    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stderr == ""  # no warning of a version or a driver
+    return done.stdout
 
 
 @needs_gdal

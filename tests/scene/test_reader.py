@@ -123,6 +123,34 @@ def test_what_does_not_count(write_scene: WriteScene, write_raster: WriteRaster)
             np.testing.assert_array_equal(reader.read_valid(whole(reader)), values > 0)
 
 
+def test_a_model_sees_no_edge_where_the_data_ends(write_scene: WriteScene) -> None:
+    values = np.zeros((30, 40, 3), np.uint8)
+    values[:, 20:] = 90, 120, 30
+    values[:, 30:] = 100, 130, 50
+    with SceneReader(write_scene(values, nodata=0)) as reader:
+        patch = reader.read(whole(reader))
+        seen = patch.image()
+    assert not patch.pixels[:, :20].any()
+    assert seen.valid is not None
+    np.testing.assert_array_equal(seen.valid, np.broadcast_to(np.arange(40) >= 20, (30, 40)))
+    assert (seen.rgb[:, :20] == (95, 125, 40)).all()
+    np.testing.assert_array_equal(seen.rgb[:, 20:], values[:, 20:])
+    with SceneReader(write_scene(values, "full.tif")) as reader:
+        seen = reader.read(whole(reader)).image()
+    assert seen.valid is None
+    np.testing.assert_array_equal(seen.rgb, values)
+
+
+def test_what_lies_outside_of_the_area_of_interest_is_still_seen(write_scene: WriteScene) -> None:
+    values = np.maximum(blobs(30, 40), 1)
+    with SceneReader(write_scene(values)) as reader:
+        reader.limit_to(shapely.box(0, 0, 20, 30))
+        seen = reader.read(whole(reader)).image()
+    np.testing.assert_array_equal(seen.rgb[..., 0], values)
+    assert seen.valid is not None
+    assert seen.valid.sum() == 20 * 30
+
+
 def test_near_infrared_tagged_as_alpha_hides_nothing(write_raster: WriteRaster) -> None:
     bands = np.stack([blobs(40, 50, seed=seed) for seed in range(4)])
     colours = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha)

@@ -125,6 +125,17 @@ def test_whole_shows_the_model_all_at_once(write_scene: WriteScene, segment: Seg
     assert np.abs(read(found.probability).astype(float) - values).max() < 6
 
 
+def test_whole_is_shown_at_the_resolution_asked_for(
+    write_scene: WriteScene, segment: Segment, model: PixelModel
+) -> None:
+    path = write_scene(cv2.GaussianBlur(blobs(300, 400, grain=99), (0, 0), 9))
+    for gsd, seen in ((2.0, (150, 200)), (0.5, (600, 800)), (0.2, (768, 1024))):
+        (found,) = segment(path, strategy="whole", gsd=gsd)
+        assert model.sizes[-1] == seen
+        with rasterio.open(found.mask) as mask:
+            assert float(mask.tags()["GSD"].removesuffix(" m")) == pytest.approx(400 / seen[1], rel=0.001)
+
+
 def test_auto_takes_the_whole_of_small_scenes(write_scene: WriteScene, segment: Segment, model: PixelModel) -> None:
     segment(write_scene(blobs(90, 100)), strategy="auto", tile=100)
     assert model.sizes == [(90, 100)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ _STEP = 64.0  # pixels between points of an edge: a straight edge in one CRS is 
 
 
 def read_area(path: Path, reader: SceneReader) -> shapely.Polygon | shapely.MultiPolygon:
-    """The union of the polygons in any file that GDAL reads as vectors, in pixels of the scene.
+    """The union of the polygons in any file that GDAL reads as vectors, of all its layers, in pixels of the scene.
 
     Args:
         path: GeoJSON, GeoPackage, Shapefile, ...
@@ -31,15 +32,34 @@ def read_area(path: Path, reader: SceneReader) -> shapely.Polygon | shapely.Mult
 
     require_file(path, "file of polygons")
     try:
-        about, _, geometry, _ = pyogrio.raw.read(path, columns=[])
+        layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+        contents = [pyogrio.raw.read(path, layer=layer, columns=[]) for layer in layers]
     except (DataSourceError, ValueError) as error:
-        raise UserError(f"{path} is not a file of polygons that GDAL can read: {error}") from error
-    shapes = shapely.from_wkb(geometry)
-    polygons = [shape for shape in shapes if isinstance(shape, (shapely.Polygon, shapely.MultiPolygon))]
-    area = shapely.union_all([shapely.make_valid(polygon) for polygon in polygons])
-    if not isinstance(area, (shapely.Polygon, shapely.MultiPolygon)) or area.is_empty:
+        reason = str(error).partition(";")[0]
+        raise UserError(f"{path} is not a file of polygons that GDAL can read: {reason}") from error
+    areas = []
+    for about, _, geometry, _ in contents:
+        polygons = list(_polygons(shapely.make_valid(shapely.from_wkb(geometry))))
+        if polygons:
+            areas.append(area_in_pixels(_union(polygons), about["crs"], str(path), reader))
+    if not areas:
         raise UserError(f"{path} holds no polygon: --aoi takes an area")
-    return area_in_pixels(area, about["crs"], str(path), reader)
+    return _union(areas)
+
+
+def _polygons(shapes: Iterable[shapely.Geometry | None]) -> Iterator[shapely.Polygon | shapely.MultiPolygon]:
+    """Those with an area, out of collections, too."""
+    for shape in shapes:
+        if isinstance(shape, shapely.GeometryCollection):
+            yield from _polygons(shape.geoms)
+        elif isinstance(shape, (shapely.Polygon, shapely.MultiPolygon)) and not shape.is_empty:
+            yield shape
+
+
+def _union(shapes: Sequence[shapely.Polygon | shapely.MultiPolygon]) -> shapely.Polygon | shapely.MultiPolygon:
+    union = shapely.union_all(shapes)
+    assert isinstance(union, (shapely.Polygon, shapely.MultiPolygon))
+    return union
 
 
 def area_in_pixels(

@@ -69,7 +69,7 @@ def focus(
     def image(window: Window) -> Image:
         size = (max(1, round(window.height * scale)), max(1, round(window.width * scale)))
         patch = look.reader.read(window, size)
-        return Image(rgb=patch.pixels, valid=None if patch.valid.all() else patch.valid)
+        return patch.image()
 
     questions = zip(map(image, windows), repeat(phrase), strict=False)
     answers = look.segmenter.probabilities(questions, batch_size=look.options.batch_size)

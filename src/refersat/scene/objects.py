@@ -114,6 +114,8 @@ def trace_objects(strips: Iterable[Strip], *, column: int = 0) -> Iterator[Scene
 
 
 def _measured(labels: NDArray[np.int32], strip: Strip, count: int, before: int, column: int) -> dict[int, _Growing]:
+    if not count:
+        return {}
     pixels, totals = np.zeros(count + 1, np.int64), np.zeros(count + 1)
     for first in range(0, len(labels), _COUNTED_ROWS):
         part = labels[first : first + _COUNTED_ROWS].ravel()

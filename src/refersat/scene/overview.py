@@ -13,7 +13,6 @@ import shapely
 import shapely.affinity
 from numpy.typing import NDArray
 
-from refersat.imagery import Image
 from refersat.scene.blend import quantised
 from refersat.scene.focus import CloseUp
 from refersat.scene.reader import Patch
@@ -64,7 +63,7 @@ def look_from_afar(look: Look, phrase: str, threshold: float) -> Afar:
     patch = look.reader.read(extent, size)
     if not patch.valid.any():
         return Afar((), 0.0, pixel, np.zeros(size, np.float32), extent)
-    image = Image(rgb=patch.pixels, valid=None if patch.valid.all() else patch.valid)
+    image = patch.image()
     (answer,) = look.segmenter.probabilities([(image, phrase)])
     if not answer.present:
         outlines = []

@@ -1,6 +1,6 @@
 """Finished bands of rows on disk: what a stopped run has, what it goes on from, and what the outputs are made of.
 
-Each band is one small GeoTIFF, written under another name and renamed: it is there whole or not at all.
+Each band is one small GeoTIFF: it is there whole or not at all.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import rasterio
 import rasterio.windows
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
+from rasterio.io import MemoryFile
 
 from refersat.errors import UserError
-from refersat.output import replaced_file, write_file
+from refersat.output import write_file
 from refersat.rasters import open_raster, unplaced_is_fine
 from refersat.scene.window import Window
 
@@ -125,14 +126,13 @@ class Parts:
         path = self.folder / f"{kind}-{row:09d}-{row + height:09d}.tif"
         shape = {"height": height, "width": width, "count": len(layers), "dtype": layers[0].dtype}
         options = {"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "compress": "deflate", "zlevel": 1}
-        with (
-            replaced_file(path) as temporary,
-            unplaced_is_fine(),
-            rasterio.open(temporary, "w", driver="GTiff", bigtiff="if_safer", **shape, **options) as target,
-        ):
-            for number, layer in enumerate(layers, start=1):
-                target.write(layer, number)
-            target.update_tags(**{_SCORES: json.dumps([round(score, 6) for score in scores])})
+        # By way of memory: what GDAL cannot write when it closes a file, on a full disk, it says to nobody.
+        with unplaced_is_fine(), MemoryFile() as memory:
+            with memory.open(driver="GTiff", bigtiff="if_safer", **shape, **options) as target:
+                for number, layer in enumerate(layers, start=1):
+                    target.write(layer, number)
+                target.update_tags(**{_SCORES: json.dumps([round(score, 6) for score in scores])})
+            write_file(path, memory.getbuffer())
 
     def pieces(self, kind: str = _ROWS) -> list[Piece]:
         """What there is, from the top of the extent on without a gap."""

@@ -22,7 +22,7 @@ from rasterio.env import setenv
 from rasterio.errors import RasterioError
 
 from refersat.errors import UserError
-from refersat.imagery import require_whole
+from refersat.imagery import Image, require_whole
 from refersat.radiometry import Radiometry, Stretch
 from refersat.rasters import alpha_band, chosen_bands, is_mask, may_have_holes, open_raster, radiometry_of
 from refersat.scene.collar import find_collar
@@ -49,6 +49,17 @@ class Patch:
 
     pixels: NDArray[np.uint8]
     valid: NDArray[np.bool_]
+
+    def image(self) -> Image:
+        """For a model: without data it sees the mean colour of what counts, as a black edge looks like a thing."""
+        if self.valid.all():
+            return Image(rgb=self.pixels)
+        void = ~self.valid & ~self.pixels.any(axis=2)
+        rgb = self.pixels
+        if void.any() and self.valid.any():
+            rgb = rgb.copy()
+            rgb[void] = np.rint(self.pixels[self.valid].mean(axis=0))
+        return Image(rgb=rgb, valid=self.valid)
 
 
 class SceneReader:

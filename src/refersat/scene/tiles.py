@@ -63,9 +63,14 @@ class Tiles:
 
     @classmethod
     def whole(cls, look: Look) -> Tiles:
-        """The whole extent as one tile, reduced to `WHOLE_SIDE` where it is larger."""
-        scale = min(1.0, WHOLE_SIDE / max(look.extent.width, look.extent.height))
-        grid = Grid.scaled(look.extent, scale, scale)
+        """The whole extent as one tile, at the resolution asked for, reduced to `WHOLE_SIDE` where it is larger.
+
+        Raises:
+            UserError: it makes no sense for the scene.
+        """
+        across, down = scales(look)
+        reduced = min(1.0, WHOLE_SIDE / max(look.extent.width * across, look.extent.height * down))
+        grid = Grid.scaled(look.extent, across * reduced, down * reduced)
         return cls(look, grid, tile=max(grid.width, grid.height), overlap=0.0)
 
     @property
@@ -149,7 +154,7 @@ class Tiles:
                     advance()
                     continue
                 asked.append(place)
-                image = Image(rgb=patch.pixels, valid=None if patch.valid.all() else patch.valid)
+                image = patch.image()
                 for phrase in phrases:
                     yield image, phrase
 

@@ -23,6 +23,7 @@ from refersat.scene.features import FIELDS, Feature, in_crs
 from refersat.vector import Ground
 
 _BATCH = 4096
+_GEOPACKAGE = "1.2"  # GDAL's own choice is so new that the GDAL of Debian 12, and QGIS with it, warns of it
 _DTYPES = (object, object, np.float64, np.float64, np.int64, object, object)  # of `FIELDS`
 
 
@@ -78,7 +79,7 @@ def require_library(kind: str) -> None:
 
 @contextmanager
 def _geopackage(path: Path, target: Target) -> Iterator[Add]:
-    with replaced_file(path, within=target.within) as temporary:
+    with _told(path), replaced_file(path, within=target.within) as temporary:
         yield _begin_geopackage(temporary, target)
 
 
@@ -99,6 +100,7 @@ def _begin_geopackage(path: Path, target: Target) -> Add:
                 crs=target.crs_wkt,
                 layer_metadata=dict(target.tags),
                 append=append,
+                dataset_options=None if append else {"VERSION": _GEOPACKAGE},
             )
 
     def add(features: Iterable[Feature]) -> None:
@@ -117,7 +119,7 @@ def _flatgeobuf(path: Path, target: Target) -> Iterator[Add]:
 
     spool = (target.within or path.parent) / f".{path.stem}.spool.gpkg"
     try:
-        with replaced_file(path, within=target.within) as temporary:
+        with _told(path), replaced_file(path, within=target.within) as temporary:
             yield _begin_geopackage(spool, target)
             with (
                 _no_crs_is_fine(),
@@ -135,6 +137,18 @@ def _flatgeobuf(path: Path, target: Target) -> Iterator[Add]:
                 )
     finally:
         spool.unlink(missing_ok=True)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """GDAL's errors of writing, in words: it names no full disk."""
+    from pyogrio.errors import DataLayerError, DataSourceError
+
+    try:
+        yield
+    except (DataSourceError, DataLayerError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"cannot write {path}: {reason} (is the disk full?)") from error
 
 
 @contextmanager
