@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from refersat.models.optimized.block import pack_blocks
-from refersat.models.optimized.union import pack_layers
-from refersat.models.rs2sam2 import RS2Sam2Model
+import torch
+from torch import nn
+
+from refersat.models.beit3 import UnionEncoderLayer
+from refersat.models.hiera import FusedBlock
+from refersat.models.optimized.block import FastBlock
+from refersat.models.optimized.union import FastUnionLayer
 
 __all__ = ["can_optimize", "optimize"]
+
+_FAST: Mapping[type[nn.Module], Callable[[Any], nn.Module]] = {FusedBlock: FastBlock, UnionEncoderLayer: FastUnionLayer}
 
 
 def can_optimize(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether this machine has a faster form of a model than the plain one: on a CPU with oneDNN's kernels."""
-    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def optimize(model: RS2Sam2Model, device: torch.device, dtype: torch.dtype) -> RS2Sam2Model:
-    """Make a model answer faster on a device, in place, without a second copy of its weights.
+@torch.no_grad()
+def optimize(model: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    """Make a model answer faster on a device, in place, layer by layer: without a second copy of its weights.
 
-    The function stays the same but for rounding. What comes back is for inference alone: its weights have neither their
-    names nor gradients any more. On a machine without a faster form the model is returned as it is.
+    The function stays the same but for rounding. The model is for inference alone from then on: the weights of the
+    layers that are replaced have neither their names nor gradients any more. Where this machine has no faster form,
+    nothing changes.
 
     Args:
-        model: on `device`, in `dtype`, in evaluation mode.
+        model: an RS2-SAM 2 on `device`, in `dtype`, in evaluation mode.
         device: where it runs.
         dtype: float32 or bfloat16.
     """
-    if can_optimize(device, dtype):
-        pack_layers(model.union_encoder.layers)
-        pack_blocks(model.trunk.blocks)
-    return model
+    if not can_optimize(device, dtype):
+        return
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            fast = _FAST.get(type(child))
+            if fast is not None:
+                setattr(parent, name, fast(child))

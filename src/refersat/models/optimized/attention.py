@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers.models.sam2.modeling_sam2 import Sam2MultiScaleAttention, do_pool
+from transformers.models.sam2.modeling_sam2 import do_pool
 
 CACHE_BYTES = 8 * 2**20
 """Of attention weights that are computed, normalised and used before the next ones are."""
@@ -30,31 +30,30 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return mixed
 
 
-def window_attention(attention: Sam2MultiScaleAttention, qkv: Tensor, window: int) -> Tensor:
-    """What `attention` computes between its two projections, for queries, keys and values (B, H, W, 3 C).
+def window_attention(qkv: Tensor, *, heads: int, window: int, stride: int) -> Tensor:
+    """What a Hiera block computes between the projections of its attention.
 
     Args:
-        attention: gives heads, scale and pooling of queries.
-        qkv: H and W are multiples of the window.
+        qkv: queries, keys and values (B, H, W, 3 C); H and W are multiples of the window.
+        heads: of the attention.
         window: side of the windows; 0 is one window over everything.
+        stride: by which queries are pooled; 1 leaves them.
 
     Returns:
-        (B, H, W, C), or (B, H/2, W/2, C) where queries are pooled.
+        (B, H / stride, W / stride, C).
     """
-    heads = attention.num_attention_heads
     batch, height, width, channels = qkv.shape
     query, key, value = qkv.view(batch, height, width, 3, channels // 3).unbind(3)
     sides = (window or height, window or width)
     query_sides = sides
-    if attention.query_stride:
-        query = do_pool(query, attention.query_stride)
-        stride = height // query.shape[1]
+    if stride > 1:
+        query = do_pool(query, stride)
         query_sides = (sides[0] // stride, sides[1] // stride)
     size = query.shape[1:3]
     # Windows and heads become the batch of one matrix product: partition and transposition are one copy.
-    mixed = attend(
-        _gather(query, query_sides, heads, attention.scale), _gather(key, sides, heads), _gather(value, sides, heads)
-    )
+    scale = (channels // 3 // heads) ** -0.5
+    queries = _gather(query, query_sides, heads, scale)
+    mixed = attend(queries, _gather(key, sides, heads), _gather(value, sides, heads))
     return _scatter(mixed, query_sides, (batch, *size, heads))
 
 
@@ -62,7 +61,7 @@ def _gather(features: Tensor, sides: tuple[int, int], heads: int, scale: float |
     """(B, H, W, C) -> (B x windows x heads, tokens of a window, C / heads), contiguous."""
     batch, height, width, channels = features.shape
     down, right = sides
-    split = features.unflatten(3, (heads, -1)).unflatten(2, (width // right, right)).unflatten(1, (height // down, down))
+    split = features.view(batch, height // down, down, width // right, right, heads, channels // heads)
     ordered = split.permute(0, 1, 3, 5, 2, 4, 6)
     ordered = ordered.contiguous() if scale is None else ordered.mul(scale).contiguous()
     return ordered.view(-1, down * right, channels // heads)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 from transformers.models.sam2.modeling_sam2 import do_pool
 
@@ -26,11 +25,10 @@ class FastBlock(nn.Module):
         super().__init__()
         self.layer_norm1, self.layer_norm2 = block.layer_norm1, block.layer_norm2
         self.window = block.window_size
-        self.query_stride = None if block.query_stride is None else cast(list[int], block.query_stride)[0]
-        self.attention = block.attn
+        self.stride = 1 if block.query_stride is None else cast(list[int], block.query_stride)[0]
+        self.heads = block.attn.num_attention_heads
         self.query_key_value = PackedLinear.of(block.attn.qkv)
         self.output = PackedLinear.of(block.attn.proj)
-        del self.attention.qkv, self.attention.proj
         self.shortcut = PackedLinear.of(block.proj) if block.dim != block.dim_out else None
         self.fusion = FoldedFusion(block.fusion) if block.fusion is not None else None
         if block.adapter is None:
@@ -46,9 +44,10 @@ class FastBlock(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """See `FusedBlock.forward`."""
         normed = self.layer_norm1(features)
-        shortcut = features if self.shortcut is None else do_pool(self.shortcut(normed), self.query_stride)
+        shortcut = features if self.shortcut is None else do_pool(self.shortcut(normed), self.stride)
         height, width = shortcut.shape[1:3]
-        mixed = window_attention(self.attention, self.query_key_value(padded(normed, self.window)), self.window)
+        projected = self.query_key_value(padded(normed, self.window))
+        mixed = window_attention(projected, heads=self.heads, window=self.window, stride=self.stride)
         if mixed.shape[1:3] != (height, width):
             mixed = mixed[:, :height, :width].contiguous()
         if self.fusion is not None:
@@ -59,11 +58,3 @@ class FastBlock(nn.Module):
         if len(self.convolutions):
             updated = self.convolutions(updated.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         return updated, text
-
-
-def pack_blocks(blocks: nn.ModuleList) -> None:
-    """Put a `FastBlock` in the place of every block, one after the other: never are two copies of all weights there."""
-    for index, block in enumerate(blocks):
-        assert isinstance(block, FusedBlock)
-        with torch.no_grad():
-            blocks[index] = FastBlock(block)

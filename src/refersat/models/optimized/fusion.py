@@ -49,19 +49,18 @@ def _hear(attention: nn.MultiheadAttention, image: Tensor, phrase: Tensor, paddi
     """Image (B, N, I) plus what it hears of the phrase (B, L, I)."""
     weights, biases = _projections(attention)
     batch, length, width = phrase.shape
-    heads = attention.num_heads
-    keys = (phrase @ weights[1].T + biases[1]).unflatten(-1, (heads, -1)).transpose(1, 2)
-    values = (phrase @ weights[2].T + biases[2]).unflatten(-1, (heads, -1)).transpose(1, 2)
-    scale = (width // heads) ** -0.5
-    folded_keys = keys @ weights[0].unflatten(0, (heads, -1)) * scale  # (B, heads, L, I)
-    offsets = (keys @ biases[0].view(heads, -1, 1))[..., 0] * scale  # (B, heads, L)
+    heads, depth = attention.num_heads, width // attention.num_heads
+    keys, values = (
+        (phrase @ weights[part].T + biases[part]).view(batch, length, heads, depth).transpose(1, 2) for part in (1, 2)
+    )
+    folded_keys = keys @ weights[0].view(heads, depth, width) * depth**-0.5  # (B, heads, L, I)
+    offsets = (keys @ biases[0].view(heads, depth, 1))[..., 0] * depth**-0.5  # (B, heads, L)
     if padding is not None:
         offsets = offsets.masked_fill(padding[:, None], float("-inf"))
-    output = cast(Tensor, attention.out_proj.weight).T.unflatten(0, (heads, -1))
-    folded_values = (values @ output).flatten(1, 2)
     scores = torch.baddbmm(offsets.flatten(1)[:, None], image, folded_keys.flatten(1, 2).transpose(1, 2))
     scores = scores.view(batch, -1, heads, length)
     torch.softmax(scores, -1, out=scores)
+    folded_values = (values @ attention.out_proj.weight.T.view(heads, depth, width)).flatten(1, 2)
     return torch.baddbmm(image + attention.out_proj.bias, scores.flatten(2), folded_values)
 
 
@@ -69,15 +68,14 @@ def _look(attention: nn.MultiheadAttention, phrase: Tensor, image: Tensor) -> Te
     """What the phrase (B, L, I) sees in the image (B, N, I)."""
     weights, biases = _projections(attention)
     batch, length, width = phrase.shape
-    heads = attention.num_heads
-    queries = (phrase @ weights[0].T + biases[0]).unflatten(-1, (heads, -1)).transpose(1, 2)
-    folded = queries @ weights[1].unflatten(0, (heads, -1)) * (width // heads) ** -0.5
+    heads, depth = attention.num_heads, width // attention.num_heads
+    queries = (phrase @ weights[0].T + biases[0]).view(batch, length, heads, depth).transpose(1, 2)
+    folded = queries @ weights[1].view(heads, depth, width) * depth**-0.5
     scores = torch.bmm(folded.flatten(1, 2), image.transpose(1, 2))  # a key's bias is the same for all places
     torch.softmax(scores, -1, out=scores)
     seen = torch.bmm(scores, image).view(batch, heads, length, width)
-    values = seen @ weights[2].unflatten(0, (heads, -1)).transpose(1, 2)
-    values = values.transpose(1, 2).flatten(2) + biases[2]
-    return cast(Tensor, attention.out_proj(values))
+    values = (seen @ weights[2].view(heads, depth, width).transpose(1, 2)).transpose(1, 2).flatten(2)
+    return cast(Tensor, attention.out_proj(values + biases[2]))
 
 
 def _projections(attention: nn.MultiheadAttention) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:

@@ -40,9 +40,7 @@ class PackedLinear(nn.Module):
         operations = torch.ops.mkldnn
         if residual is not None:
             assert not self.gelu
-            return cast(
-                Tensor, operations._linear_pointwise.binary(features, residual, self.packed, self.bias, "add")
-            )
+            return cast(Tensor, operations._linear_pointwise.binary(features, residual, self.packed, self.bias, "add"))
         activation, kind = ("gelu", "none") if self.gelu else ("none", "")  # "none": the exact one, by erf
         return cast(Tensor, operations._linear_pointwise(features, self.packed, self.bias, activation, [], kind))
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from refersat.models.beit3 import MultiwayAttention, SubNormFeedForward, UnionEncoderLayer
+from refersat.models.beit3 import SubNormFeedForward, UnionEncoderLayer
 from refersat.models.optimized.packed import PackedLinear, side_by_side
 
 
@@ -59,23 +59,15 @@ class FastUnionLayer(nn.Module):
 
     def __init__(self, layer: UnionEncoderLayer) -> None:
         super().__init__()
-        self.heads = cast(MultiwayAttention, layer.attention).heads
+        self.heads = layer.attention.heads
         self.visual, self.text = FastWay(layer, "visual"), FastWay(layer, "text")
 
     def forward(self, tokens: Tensor, split: int, visible: Tensor) -> Tensor:
         """See `UnionEncoderLayer.forward`."""
         visual, text = tokens[:, :split].contiguous(), tokens[:, split:].contiguous()
         joint = torch.cat([self.visual.ask(visual), self.text.ask(text)], dim=1)
-        query, key, value = joint.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        query, key, value = joint.view(*joint.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=visible).transpose(1, 2).flatten(2)
         visual = self.visual.answer(mixed[:, :split].contiguous(), visual)
         text = self.text.answer(mixed[:, split:].contiguous(), text)
         return torch.cat([visual, text], dim=1)
-
-
-def pack_layers(layers: nn.ModuleList) -> None:
-    """Put a `FastUnionLayer` in the place of every layer, one after the other."""
-    for index, layer in enumerate(layers):
-        assert isinstance(layer, UnionEncoderLayer)
-        with torch.no_grad():
-            layers[index] = FastUnionLayer(layer)
