@@ -52,3 +52,30 @@ def show_model(result: dict[str, Any]) -> None:
         f"{result['mean_probability_difference']:.5f}.",
         soft_wrap=True,
     )
+
+
+def show_predict(result: dict[str, Any]) -> None:
+    """What `bench_predict` found."""
+    console = Console()
+    show_machine(console, result["machine"])
+    side = result["image_side"]
+    console.print(f"{result['model']} in {result['dtype']}, files of {side} x {side} px: read, resized, run, written")
+    table = Table("images", "phrases each", box=None, pad_edge=False, header_style="bold")
+    for name in ("seconds", "least", "most", "images/s", "answers/s"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in result["throughput"]:
+        table.add_row(
+            str(row["images"]),
+            str(row["phrases"]),
+            *(f"{row['seconds'][name]:.3f}" for name in ("median", "least", "most")),
+            f"{row['images_per_second']:.2f}",
+            f"{row['answers_per_second']:.2f}",
+        )
+    console.print(table)
+    helped, predicted = result["help_seconds"], result["predict_seconds"]
+    console.print(
+        f"`refersat predict`, process start to files written: {predicted['median']:.2f} s "
+        f"({predicted['least']:.2f} to {predicted['most']:.2f}); `refersat --help`: {helped['median']:.2f} s "
+        f"({helped['least']:.2f} to {helped['most']:.2f})",
+        soft_wrap=True,
+    )

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from refersat.cli.options import Device
+from refersat.cli.options import Device, Dtype, Model
 from refersat.errors import UserError
 
 app = typer.Typer(help="Measure speed and memory on this machine.", no_args_is_help=True)
@@ -65,7 +65,7 @@ def model(
 
     where = choose_device(device)
     on_cpu = where.type == "cpu"
-    number_format: Any = str(choose_dtype(dtype, where, large=config == "large")).removeprefix("torch.")
+    number_format: Any = str(choose_dtype(dtype, where)).removeprefix("torch.")
     options = Options(
         config=config,
         device=str(where),
@@ -80,6 +80,34 @@ def model(
         from refersat.benchmark.tables import show_model
 
         show_model(result)
+
+
+@app.command("predict", short_help="The whole pipeline, from files to files.")
+def predict(
+    model: Model = "built-in",
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    repeats: Annotated[int, typer.Option(metavar="N", min=1, help="Measurements of each kind.")] = 3,
+    as_json: AsJson = False,
+    save: Save = None,
+) -> None:
+    """Measure reading, resizing, running and writing, for several phrases about an image and for several images.
+
+    Also how long `refersat predict` takes from the start of its process, and `refersat --help`.
+
+    Example: refersat bench predict --save predict.json
+    """
+    _check_parent(save)
+    from refersat.benchmark.pipeline import Options, bench_predict
+    from refersat.device import choose_device
+
+    options = Options(model=model, device=str(choose_device(device)), dtype=dtype, repeats=repeats)
+    result = bench_predict(options, _say)
+    _finish(result, as_json=as_json, save=save)
+    if not as_json:
+        from refersat.benchmark.tables import show_predict
+
+        show_predict(result)
 
 
 def _say(what: str) -> None:

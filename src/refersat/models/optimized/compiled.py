@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -21,10 +24,10 @@ class CompiledBlock(nn.Module):
 
     Args:
         block: the block.
-        backend: of `torch.compile`.
+        backend: of `torch.compile`: a name, or a function that compiles a graph.
     """
 
-    def __init__(self, block: FusedBlock, *, backend: str = "inductor") -> None:
+    def __init__(self, block: FusedBlock, *, backend: str | Callable[..., Any] = "inductor") -> None:
         super().__init__()
         self.block = block
         self._run = torch.compile(block.forward, backend=backend, dynamic=False)
