@@ -1,8 +1,9 @@
-"""Peak memory of loading a full-size released model: random float16 weights, in every kind of file that occurs.
+"""Time and peak memory from a full-size released folder to its first mask, for every kind of file that occurs.
 
-Writes the folders (1.9 GB each) below --folder, one at a time, loads each in a process of its own and prints a table:
+Writes the folders (1.9 GB each, random float16 weights) below --folder, one at a time, loads each in a process of its
+own, answers one phrase with it, and prints a table:
 
-    python benchmarks/load_memory.py --folder /some/disk [--dtype bfloat16]
+    python benchmarks/load_memory.py --folder /some/disk [--dtype bfloat16] [--kind "whole safetensors"]
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from refersat.benchmark.machine import peak_memory
+
 KEYS = Path(__file__).parent.parent / "tests" / "fixtures" / "keys_large.json.gz"
 KINDS = ("whole safetensors", "sharded safetensors", "whole bin", "sharded bin")
 SHARD_BYTES = 5 * 10**8
@@ -32,14 +35,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, help="where to write (default: the system's temporary folder)")
     parser.add_argument("--dtype", default="bfloat16", choices=["float16", "bfloat16", "float32"])
+    parser.add_argument("--kind", choices=KINDS, action="append", help="only these files (default: all)")
     parser.add_argument("--load", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.load:
         load(options.load, options.dtype)
         return
     print(f"float16 on disk -> {options.dtype} in memory, MiB")
-    print("| files | model | before | peak | peak - before - model | seconds |\n|---|---|---|---|---|---|")
-    for kind in KINDS:
+    print("| files | model | before | peak of loading | peak - before - model | seconds | peak with a mask | seconds |")
+    print("|---|---|---|---|---|---|---|---|")
+    for kind in options.kind or KINDS:
         with tempfile.TemporaryDirectory(dir=options.folder) as name:
             folder = Path(name) / "release"
             write(folder, kind)
@@ -88,28 +93,28 @@ def measure(folder: Path, kind: str, dtype: str) -> None:
     """Load in a process of its own, so that its peak is the loading's."""
     command = [sys.executable, __file__, "--load", str(folder), "--dtype", dtype]
     numbers = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    model, before, peak = (numbers[name] / MIB for name in ("model", "before", "peak"))
-    extra = peak - before - model
-    print(f"| {kind} | {model:.0f} | {before:.0f} | {peak:.0f} | {extra:.0f} | {numbers['seconds']:.1f} |", flush=True)
+    model, before, peak, answered = (numbers[name] / MIB for name in ("model", "before", "peak", "peak_answered"))
+    sizes = f"{model:.0f} | {before:.0f} | {peak:.0f} | {peak - before - model:.0f}"
+    print(f"| {kind} | {sizes} | {numbers['seconds']:.1f} | {answered:.0f} | {numbers['first_mask']:.1f} |", flush=True)
 
 
 def load(folder: Path, dtype: str) -> None:
-    """Load and print what it took, as JSON."""
-    from refersat.models.loading import load_model
+    """Load, answer, and print what it took, as JSON; the first mask comes `first_mask` seconds after the start."""
+    import numpy as np
+
+    from refersat.models.loading import LoadedModel, load_model
+    from refersat.segmenter import Segmenter
 
     before = peak_memory()
     start = time.perf_counter()
-    model = load_model(folder, dtype=getattr(torch, dtype)).model
-    seconds = time.perf_counter() - start
-    size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
-    print(json.dumps({"before": before, "peak": peak_memory(), "model": size, "seconds": seconds}))
-
-
-def peak_memory() -> int:
-    """The most memory this process ever held, mapped files included, in bytes (Linux: VmHWM)."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024
+    number_format, device = getattr(torch, dtype), torch.device("cpu")
+    loaded = load_model(folder, dtype=number_format)
+    assert isinstance(loaded, LoadedModel)
+    numbers: dict[str, float] = {"before": before, "peak": peak_memory(), "seconds": time.perf_counter() - start}
+    numbers["model"] = sum(tensor.numel() * tensor.element_size() for tensor in loaded.model.state_dict().values())
+    segmenter = Segmenter(loaded, device=device, dtype=number_format, fast=True)
+    segmenter(np.zeros((512, 512, 3), np.uint8), "the large ship on the left")
+    print(json.dumps(numbers | {"peak_answered": peak_memory(), "first_mask": time.perf_counter() - start}))
 
 
 if __name__ == "__main__":

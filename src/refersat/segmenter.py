@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from refersat.box import Box
-from refersat.device import LARGE_WEIGHTS, choose_device, choose_dtype
+from refersat.device import choose_device, choose_dtype
 from refersat.errors import UserError
 from refersat.imagery import Image, ImageSource, read_image
 from refersat.question import check_phrase, check_threshold
@@ -29,13 +29,16 @@ _Batch: TypeAlias = "list[tuple[Image, list[str]]]"
 """Images with what is asked about each."""
 
 
-def load(name_or_folder: str | Path = "built-in", *, device: str = "auto", dtype: str = "auto") -> Segmenter:
+def load(
+    name_or_folder: str | Path = "built-in", *, device: str = "auto", dtype: str = "auto", fast: bool = True
+) -> Segmenter:
     """Load a model: a name that `refersat models list` shows, or a folder.
 
     Args:
         name_or_folder: for example "built-in", "rs2sam2-rrsisd" or "path/to/folder".
         device: "auto" (CUDA, else MPS, else CPU), "cpu", "cuda", "cuda:1" or "mps".
         dtype: "auto", "float32" or "bfloat16"; see `refersat.device.choose_dtype`.
+        fast: run the model in its faster form, where this machine has one; else as it is written.
 
     Raises:
         UserError: no such model, device or dtype, or the model's files are incomplete.
@@ -44,21 +47,10 @@ def load(name_or_folder: str | Path = "built-in", *, device: str = "auto", dtype
     from refersat.models.loading import load_model
 
     where = choose_device(device)
-    number_format = choose_dtype(dtype, where, large=_is_large(name_or_folder))
+    number_format = choose_dtype(dtype, where)
     loaded = load_model(name_or_folder, device=where, dtype=number_format)
     folder = model_folder(str(name_or_folder))
-    return Segmenter(loaded, device=where, dtype=number_format, folder=folder)
-
-
-def _is_large(name_or_folder: str | Path) -> bool:
-    """Whether a model has so many weights that reading them from memory takes most of its time."""
-    from refersat.models import zoo
-
-    if isinstance(name_or_folder, str) and zoo.is_name(name_or_folder):
-        return name_or_folder not in zoo.SHIPPED
-    kinds = ("*.safetensors", "*.bin", "*/*.safetensors")
-    files = (path for kind in kinds for path in Path(name_or_folder).glob(kind))
-    return sum(path.stat().st_size for path in files) > LARGE_WEIGHTS
+    return Segmenter(loaded, device=where, dtype=number_format, folder=folder, fast=fast)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,13 +78,22 @@ class Segmenter:
         device: where the model is.
         dtype: the number format it is in.
         folder: where its files lie, if they do.
+        fast: have the model itself made faster, where that is possible; it is for this segmenter alone then.
     """
 
-    def __init__(self, loaded: Loaded, *, device: torch.device, dtype: torch.dtype, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        folder: Path | None = None,
+        fast: bool = False,
+    ) -> None:
         self.name = loaded.name
         self.folder = folder
         self.device = device
-        self._answerer = loaded.answerer(device=device, dtype=dtype)
+        self._answerer = loaded.answerer(device=device, dtype=dtype, fast=fast)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from refersat.cli import data, models
+from refersat.cli import bench, data, models
 from refersat.cli.batch import batch
 from refersat.cli.doctor import doctor
 from refersat.cli.evaluate import evaluate
@@ -42,6 +42,7 @@ app.command("train", short_help="Train a model from a recipe.")(train)
 app.command("export", short_help="A model as graphs that run without refersat: ONNX, torch.export.")(export)
 app.command("doctor", short_help="What is installed, what it runs on, whether it works.")(doctor)
 app.add_typer(models.app, name="models", no_args_is_help=False)  # "Missing command" is a mistake like any other
+app.add_typer(bench.app, name="bench", no_args_is_help=False)
 app.add_typer(data.app, name="data", no_args_is_help=False)
 
 

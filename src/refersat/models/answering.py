@@ -114,14 +114,10 @@ class RS2Sam2Answerer:
         dtype: torch.dtype,
     ) -> None:
         self.model = model
+        self.parameters = sum(parameter.numel() for parameter in model.parameters())
         self.dtype = dtype
         self._tokenizer = tokenizer
         self._device = device
-
-    @property
-    def parameters(self) -> int:
-        """Number of the model's parameters."""
-        return sum(parameter.numel() for parameter in self.model.parameters())
 
     @property
     def mask_threshold(self) -> float:

@@ -21,6 +21,7 @@ from refersat.models.checkpoint import Checkpoint
 from refersat.models.folder import CONFIG_FILE, read_description
 from refersat.models.official import few, joined, plan_conversion
 from refersat.models.official_config import released_config
+from refersat.models.optimized import optimize
 from refersat.models.pslg import PSLG_FILE, is_pslg
 from refersat.models.pslg.folder import load as load_pslg
 from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model
@@ -53,8 +54,14 @@ class Loaded(Protocol):
     @property
     def card(self) -> ModelCard | None: ...  # noqa: D102
 
-    def answerer(self, *, device: torch.device, dtype: torch.dtype) -> Answerer:
-        """What answers with it; `device` and `dtype` say where and in which number format it was loaded."""
+    def answerer(self, *, device: torch.device, dtype: torch.dtype, fast: bool = False) -> Answerer:
+        """What answers with it.
+
+        Args:
+            device: where it was loaded.
+            dtype: in which number format.
+            fast: have the model itself made faster, where that is possible; it is for this answerer alone then.
+        """
 
 
 @dataclass(frozen=True)
@@ -73,9 +80,12 @@ class LoadedModel:
     name: str
     card: ModelCard | None
 
-    def answerer(self, *, device: torch.device, dtype: torch.dtype) -> Answerer:
+    def answerer(self, *, device: torch.device, dtype: torch.dtype, fast: bool = False) -> Answerer:
         """See `Loaded.answerer`."""
-        return RS2Sam2Answerer(self.model, self.tokenizer, device=device, dtype=dtype)
+        answerer = RS2Sam2Answerer(self.model, self.tokenizer, device=device, dtype=dtype)
+        if fast:
+            optimize(self.model, device, dtype)
+        return answerer
 
 
 @dataclass(frozen=True)
@@ -92,8 +102,8 @@ class LoadedAnswerer:
     name: str
     card: ModelCard | None
 
-    def answerer(self, *, device: torch.device, dtype: torch.dtype) -> Answerer:
-        """See `Loaded.answerer`; the model knows both from when it was loaded."""
+    def answerer(self, *, device: torch.device, dtype: torch.dtype, fast: bool = False) -> Answerer:
+        """See `Loaded.answerer`; the model knows device and format from when it was loaded, and has no faster form."""
         return self.ready
 
 

@@ -37,4 +37,4 @@ def load_grounder(
 
         return GroundingDino.load(folder, device=device)
     loaded = load_model(name_or_folder, device=device)
-    return MaskGrounder(loaded.answerer(device=device, dtype=torch.float32), around=around)
+    return MaskGrounder(loaded.answerer(device=device, dtype=torch.float32, fast=True), around=around)

@@ -1,0 +1,81 @@
+"""Measurements as tables for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+GIGA = 1e9
+GIB = 2**30
+
+
+def show_machine(console: Console, machine: dict[str, Any]) -> None:
+    """One line about where it was measured."""
+    where = machine.get("gpu", f"{machine['cores']} cores of {machine['processor']}, {machine['threads']} threads")
+    console.print(
+        f"{where}; PyTorch {machine['torch']} ({machine['cpu_capability']}), refersat {machine['refersat']}, "
+        f"{machine['date']}",
+        soft_wrap=True,
+    )
+
+
+def show_model(result: dict[str, Any]) -> None:
+    """What `bench_model` found."""
+    console = Console()
+    show_machine(console, result["machine"])
+    operations, peaks = result["operations"], result["matmul_peak"]
+    console.print(
+        f"{result['config']}, batch {result['batch']}: {operations / GIGA:,.0f} GFLOP; matrix products reach "
+        f"{peaks['float32'] / GIGA:,.0f} GFLOP/s in float32, {peaks['bfloat16'] / GIGA:,.0f} in bfloat16",
+        soft_wrap=True,
+    )
+    table = Table("form", box=None, pad_edge=False, header_style="bold")
+    for name in ("seconds", "least", "most", "processor s", "of peak", "peak memory"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for form, dtype in (("plain", "float32"), ("fast", result["dtype"])):
+        measured = result[form]
+        seconds = measured["seconds"]
+        table.add_row(
+            f"{form}, {dtype}",
+            *(f"{seconds[name]:.3f}" for name in ("median", "least", "most")),
+            f"{measured['processor_seconds']:.2f}",
+            f"{result[f'{form}_share_of_peak']:.0%}",
+            f"{measured['peak_memory'] / GIB:.2f} GiB",
+        )
+    console.print(table)
+    console.print(
+        f"fast / plain: time {result['ratio']:.2f}, processor time {result['processor_ratio']:.2f}, memory "
+        f"{result['peak_memory_ratio']:.2f}. Equal pixels {result['pixels_equal']:.2%} "
+        f"({result['pixels_equal_at_median']:.2%} at the median), mean difference of probabilities "
+        f"{result['mean_probability_difference']:.5f}.",
+        soft_wrap=True,
+    )
+
+
+def show_predict(result: dict[str, Any]) -> None:
+    """What `bench_predict` found."""
+    console = Console()
+    show_machine(console, result["machine"])
+    side = result["image_side"]
+    console.print(f"{result['model']} in {result['dtype']}, files of {side} x {side} px: read, resized, run, written")
+    table = Table("images", "phrases each", box=None, pad_edge=False, header_style="bold")
+    for name in ("seconds", "least", "most", "images/s", "answers/s"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in result["throughput"]:
+        table.add_row(
+            str(row["images"]),
+            str(row["phrases"]),
+            *(f"{row['seconds'][name]:.3f}" for name in ("median", "least", "most")),
+            f"{row['images_per_second']:.2f}",
+            f"{row['answers_per_second']:.2f}",
+        )
+    console.print(table)
+    helped, predicted = result["help_seconds"], result["predict_seconds"]
+    console.print(
+        f"`refersat predict`, process start to files written: {predicted['median']:.2f} s "
+        f"({predicted['least']:.2f} to {predicted['most']:.2f}); `refersat --help`: {helped['median']:.2f} s "
+        f"({helped['least']:.2f} to {helped['most']:.2f})",
+        soft_wrap=True,
+    )

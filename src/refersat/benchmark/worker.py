@@ -1,0 +1,107 @@
+"""Runs one form of a model in a process of its own, so that the peak of memory is that form's alone.
+
+python -m refersat.benchmark.worker '{"config": "large", "form": "plain", ...}'
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from refersat.benchmark.case import Config, make_inputs, make_model
+from refersat.benchmark.machine import Spread, peak_memory, synchronize
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to run.
+
+    Attributes:
+        config: which model.
+        fast: the fast form, or the plain one.
+        device: for example cpu or cuda.
+        dtype: the number format of weights and inputs.
+        batch: pairs of image and phrase.
+        repeats: forward passes that are measured, after one that is not.
+        compiled: let PyTorch compile the blocks of the fast form.
+        logits: file for the answers, a NumPy array (batch, S, S).
+    """
+
+    config: Config
+    fast: bool
+    device: str
+    dtype: str
+    batch: int
+    repeats: int
+    compiled: bool
+    logits: str
+
+    def to_json(self) -> str:
+        """For the command line of the process."""
+        return json.dumps(asdict(self))
+
+
+def run(request: Request) -> dict[str, Any]:
+    """Measure; the answer is for JSON."""
+    import numpy as np
+    import torch
+
+    from refersat.models.optimized import optimize
+
+    dtype = getattr(torch, request.dtype)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    model = make_model(request.config, dtype, request.device)
+    inputs = make_inputs(request.config, model, request.batch)
+    if request.fast:
+        optimize(model, torch.device(request.device), dtype, compiled=request.compiled)
+    arguments = [(part.to(dtype) if part.is_floating_point() else part).to(request.device) for part in inputs]
+    if request.device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(request.device)
+
+    with torch.inference_mode():
+        began = time.perf_counter()
+        logits = model(*arguments).logits[:, 0].float().cpu().numpy()
+        first = time.perf_counter() - began
+        walls, processors = [], []
+        for _ in range(request.repeats):
+            wall, processor = _timed(lambda: model(*arguments), request.device)
+            walls.append(wall)
+            processors.append(processor)
+    memory = peak_memory()
+    if request.device.startswith("cuda"):
+        memory = torch.cuda.max_memory_allocated(request.device)
+    np.save(request.logits, logits)
+    return {
+        "seconds": Spread.of(walls).as_dict(),
+        "processor_seconds": min(processors),
+        "first_seconds": first,
+        "peak_memory": memory,
+        "threads": torch.get_num_threads(),
+        "mask_threshold": model.config.mask_threshold,
+        "two_class_logit": model.config.two_class_logit,
+    }
+
+
+def _timed(work: Callable[[], object], device: str) -> tuple[float, float]:
+    """Seconds on the clock, and seconds of the processor."""
+    synchronize(device)
+    wall, processor = time.perf_counter(), time.process_time()
+    work()
+    synchronize(device)
+    return time.perf_counter() - wall, time.process_time() - processor
+
+
+def main() -> None:
+    """Do what the only argument asks for, and print the numbers."""
+    request = Request(**json.loads(sys.argv[1]))
+    assert Path(request.logits).suffix == ".npy"
+    sys.stdout.write(json.dumps(run(request)))
+
+
+if __name__ == "__main__":
+    main()

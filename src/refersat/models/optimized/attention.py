@@ -1,0 +1,83 @@
+"""Attention over image tokens, laid out for a CPU: batched matrix products and a softmax that stays in the cache."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers.models.sam2.modeling_sam2 import do_pool
+
+CACHE_BYTES = 8 * 2**20
+"""Of attention weights that are computed, normalised and used before the next ones are."""
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Softmax(query key^T) value, for (G, n, d), (G, m, d) and (G, m, d), all contiguous; `query` is scaled already.
+
+    PyTorch's own kernel is slower here: its blocks are too small for matrices of 72 columns.
+    """
+    groups, rows, columns = *query.shape[:2], key.shape[1]
+    room = max(1, CACHE_BYTES // query.element_size() // columns)
+    together, step = (max(1, room // rows), rows) if rows <= room else (1, room)
+    mixed = torch.empty_like(query)
+    keys = key.transpose(1, 2)
+    for group in range(0, groups, together):
+        of = slice(group, group + together)
+        for row in range(0, rows, step):
+            weights = torch.bmm(query[of, row : row + step], keys[of])
+            torch.softmax(weights, -1, out=weights)
+            mixed[of, row : row + step] = torch.bmm(weights, value[of])
+    return mixed
+
+
+def window_attention(qkv: Tensor, *, heads: int, window: int, stride: int) -> Tensor:
+    """What a Hiera block computes between the projections of its attention.
+
+    Args:
+        qkv: queries, keys and values (B, H, W, 3 C); H and W are multiples of the window.
+        heads: of the attention.
+        window: side of the windows; 0 is one window over everything.
+        stride: by which queries are pooled; 1 leaves them.
+
+    Returns:
+        (B, H / stride, W / stride, C).
+    """
+    batch, height, width, channels = qkv.shape
+    query, key, value = qkv.view(batch, height, width, 3, channels // 3).unbind(3)
+    sides = (window or height, window or width)
+    query_sides = sides
+    if stride > 1:
+        query = do_pool(query, stride)
+        query_sides = (sides[0] // stride, sides[1] // stride)
+    size = query.shape[1:3]
+    # Windows and heads become the batch of one matrix product: partition and transposition are one copy.
+    scale = (channels // 3 // heads) ** -0.5
+    queries = _gather(query, query_sides, heads, scale)
+    mixed = attend(queries, _gather(key, sides, heads), _gather(value, sides, heads))
+    return _scatter(mixed, query_sides, (batch, *size, heads))
+
+
+def _gather(features: Tensor, sides: tuple[int, int], heads: int, scale: float | None = None) -> Tensor:
+    """(B, H, W, C) -> (B x windows x heads, tokens of a window, C / heads), contiguous."""
+    batch, height, width, channels = features.shape
+    down, right = sides
+    split = features.view(batch, height // down, down, width // right, right, heads, channels // heads)
+    ordered = split.permute(0, 1, 3, 5, 2, 4, 6)
+    ordered = ordered.contiguous() if scale is None else ordered.mul(scale).contiguous()
+    return ordered.view(-1, down * right, channels // heads)
+
+
+def _scatter(mixed: Tensor, sides: tuple[int, int], shape: tuple[int, int, int, int]) -> Tensor:
+    """The reverse of `_gather`; `shape` is batch, height, width and heads."""
+    batch, height, width, heads = shape
+    down, right = sides
+    split = mixed.view(batch, height // down, width // right, heads, down, right, -1)
+    return split.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, height, width, -1)
+
+
+def padded(features: Tensor, window: int) -> Tensor:
+    """(B, H, W, C) with zeros below and to the right, up to whole windows."""
+    if not window:
+        return features
+    down, right = -features.shape[1] % window, -features.shape[2] % window
+    return F.pad(features, (0, 0, 0, right, 0, down)) if down or right else features

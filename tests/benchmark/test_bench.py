@@ -1,0 +1,100 @@
+"""`refersat bench`: what it prints, and that both forms get the same model and inputs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from refersat.benchmark import model as bench
+from refersat.benchmark.case import count_operations, make_inputs, make_model, random_weight
+from refersat.benchmark.machine import Spread, facts, matmul_peak, peak_memory
+from refersat.cli.main import main
+
+
+@pytest.mark.slow
+def test_model_prints_json_with_the_promised_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    saved = tmp_path / "bench.json"
+    code = main(["bench", "model", "--config", "built-in", "--repeats", "1", "--json", "--save", str(saved)])
+    result = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert json.loads(saved.read_text()) == result
+    assert result["ratio"] == pytest.approx(result["fast_seconds"] / result["plain_seconds"])
+    assert result["pixels_equal"] > 0.999
+    assert 0 < result["foreground"] < 1
+    assert result["mean_probability_difference"] < 0.001
+    assert 0.1 < result["peak_memory_ratio"] < 1.5
+    assert result["operations"] > 2e10
+    assert result["machine"]["torch"] == torch.__version__
+    assert result["plain"]["seconds"]["count"] == 1
+
+
+@pytest.mark.slow
+def test_predict_measures_the_pipeline(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "predict", "--repeats", "1", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert [(row["images"], row["phrases"]) for row in result["throughput"]] == [
+        *((1, count) for count in (1, 2, 4, 8)),
+        *((count, 1) for count in (1, 2, 4, 8)),
+    ]
+    assert all(row["images_per_second"] > 0 for row in result["throughput"])
+    assert result["help_seconds"]["median"] < result["predict_seconds"]["median"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--config", "huge"], "huge"),
+        (["--device", "toaster"], "toaster"),
+        (["--save", "/no/such/folder/x.json"], "--save"),
+    ],
+)
+def test_a_mistake_is_one_line(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "model", *words]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert said in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_a_form_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "count_operations", lambda *_: 1)
+    monkeypatch.setattr(bench, "matmul_peak", lambda *_: 1.0)
+    options = bench.Options(config="built-in", device="nowhere", dtype="float32", batch=1, repeats=1, compiled=False)
+    with pytest.raises(RuntimeError, match=r"plain form failed with exit code 1: .*nowhere"):
+        bench.bench_model(options, lambda _: None)
+
+
+@pytest.mark.slow
+def test_operations_of_the_released_model() -> None:
+    assert count_operations("large", 1) == pytest.approx(2.13e12, rel=0.01)
+
+
+def test_weights_are_the_same_every_time_and_differ_by_name() -> None:
+    noise = torch.randn(1000, generator=torch.Generator().manual_seed(0))
+    one = random_weight("a.weight", torch.Size((40, 50)), noise)
+    assert torch.equal(one, random_weight("a.weight", torch.Size((40, 50)), noise))
+    assert not torch.equal(one, random_weight("b.weight", torch.Size((40, 50)), noise))
+    assert one.std().item() == pytest.approx(50**-0.5, rel=0.1)
+    norm = random_weight("norm.weight", torch.Size((900,)), noise)
+    assert norm.mean().item() == pytest.approx(1, abs=0.01)
+
+
+def test_inputs_fit_the_model() -> None:
+    model = make_model("built-in", torch.float32, "cpu")
+    pixels, union, ids, mask = make_inputs("built-in", model, 2)
+    assert pixels.shape == (2, 3, model.config.image_size, model.config.image_size)
+    assert union.shape == (2, 3, model.config.union_image_size, model.config.union_image_size)
+    assert ids.shape == mask.shape
+    assert ids.max() < model.config.vocab_size
+
+
+def test_the_machine_is_described_and_measured() -> None:
+    assert {"processor", "threads", "torch", "date"} <= set(facts("cpu"))
+    assert matmul_peak("cpu", "float32") > 1e8
+    before = peak_memory()
+    kept = torch.ones(2**25)
+    assert peak_memory() >= before + kept.numel()
+    assert Spread.of([3.0, 1.0, 2.0]) == Spread(median=2.0, least=1.0, most=3.0, count=3)

@@ -1,0 +1,138 @@
+"""The fast form of a model computes what the plain one does, and takes no more memory."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from parity import CASES, errors, filled_model, inputs, load_case, record
+from torch import Tensor
+
+from refersat.models.hiera import FusedBlock
+from refersat.models.optimized import optimize
+from refersat.models.optimized.attention import attend
+from refersat.models.optimized.packed import PackedLinear, side_by_side, summed
+from refersat.models.rs2sam2 import RS2Sam2Model
+from tests.models.tiny_rs2sam2 import CONFIGURATIONS, IDS, MASK, answer, make_model, numbers, views
+
+CPU = torch.device("cpu")
+
+
+def fast(model: RS2Sam2Model, dtype: torch.dtype = torch.float32) -> RS2Sam2Model:
+    """A copy in its fast form."""
+    model = copy.deepcopy(model)
+    optimize(model, CPU, dtype)
+    return model
+
+
+def half(tensor: Tensor) -> Tensor:
+    return tensor.bfloat16() if tensor.is_floating_point() else tensor
+
+
+def in_bfloat16(model: RS2Sam2Model) -> RS2Sam2Model:
+    """With the weights that loading leaves in float32."""
+    frequencies = model.prompt_encoder.shared_embedding.positional_embedding.clone()
+    model.bfloat16()
+    model.prompt_encoder.shared_embedding.positional_embedding = frequencies
+    return model
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_every_configuration_gives_the_plain_numbers(name: str) -> None:
+    plain = make_model(**CONFIGURATIONS[name])
+    model = fast(plain)
+    assert not any(isinstance(module, FusedBlock) for module in model.modules()), "nothing was replaced"
+    expected, given = numbers(answer(plain)), numbers(answer(model))
+    assert given.keys() == expected.keys()
+    for key, tensor in expected.items():
+        torch.testing.assert_close(given[key], tensor, rtol=1e-3, atol=1e-4, msg=lambda text, key=key: f"{key}: {text}")
+
+
+@torch.inference_mode()
+def test_a_padded_batch_gives_what_its_samples_give_alone() -> None:
+    model = fast(make_model())
+    pixels, union = views()
+    together = answer(model)
+    assert together.logits is not None
+    for row in range(len(IDS)):
+        length = int(MASK[row].sum())
+        alone = model(
+            pixels[row : row + 1], union[row : row + 1], IDS[row : row + 1, :length], MASK[row : row + 1, :length]
+        )
+        torch.testing.assert_close(together.logits[row], alone.logits[0], rtol=1e-4, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_several_phrases_about_one_image_give_what_each_gives_alone() -> None:
+    model = fast(make_model(**CONFIGURATIONS["built-in"]))
+    pixels, union = views(1)
+    together = model(pixels, union, IDS, MASK)
+    for row in range(len(IDS)):
+        alone = model(pixels, union, IDS[row : row + 1], MASK[row : row + 1])
+        torch.testing.assert_close(together.logits[row], alone.logits[0], rtol=1e-4, atol=1e-4)
+
+
+def test_optimizing_twice_changes_nothing() -> None:
+    model = fast(make_model())
+    modules = list(model.modules())
+    optimize(model, CPU, torch.float32)
+    assert list(model.modules()) == modules
+
+
+def test_another_device_keeps_the_plain_model() -> None:
+    model = make_model()
+    optimize(model, torch.device("meta"), torch.float32)
+    assert any(isinstance(module, FusedBlock) for module in model.modules())
+
+
+@pytest.mark.slow
+@torch.inference_mode()
+@pytest.mark.parametrize("name", CASES)
+def test_float32_is_the_released_model(name: str) -> None:
+    case = load_case(name)
+    compared = errors(case, record(fast(filled_model()), *inputs(case)))
+    assert {key: error for key, error in compared.items() if not error < 1e-4} == {}
+
+
+@pytest.mark.slow
+@torch.inference_mode()
+@pytest.mark.parametrize("name", CASES)
+def test_bfloat16_draws_the_masks_of_the_released_model(name: str) -> None:
+    arguments, _ = inputs(load_case(name))
+    plain = filled_model()
+    expected = plain(**arguments).logits
+    model = in_bfloat16(plain)
+    optimize(model, CPU, torch.bfloat16)  # where the processor lacks it, the plain model in bfloat16 is measured
+    given = model(**{key: half(tensor) for key, tensor in arguments.items()}).logits
+    threshold = model.config.mask_threshold
+    equal = ((given > threshold) == (expected > threshold)).float().mean()
+    difference = (model.probability(given) - model.probability(expected)).abs().mean()
+    assert equal >= 0.995
+    assert difference < 0.005
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("shape", [(6, 10, 7), (1, 40, 50), (3, 1, 9)])
+def test_attention_in_pieces_is_attention(shape: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    groups, rows, columns = shape
+    query = torch.randn(groups, rows, 8)
+    key, value = torch.randn(2, groups, columns, 8)
+    expected = torch.softmax(query @ key.transpose(1, 2), -1) @ value
+    for room in (4, 4 * 7 * columns, 4 * 2 * rows * columns, 2**20):
+        monkeypatch.setattr("refersat.models.optimized.attention.CACHE_BYTES", room)
+        torch.testing.assert_close(attend(query, key, value), expected)
+
+
+@torch.inference_mode()
+def test_packed_layers_are_the_layers() -> None:
+    one, two = torch.nn.Linear(12, 20), torch.nn.Linear(12, 7)
+    features, residual = torch.randn(2, 5, 12), torch.randn(2, 5, 20)
+    torch.testing.assert_close(PackedLinear.of(one)(features), one(features))
+    torch.testing.assert_close(PackedLinear.of(one)(features, residual=residual), one(features) + residual)
+    joined = torch.nn.functional.gelu(torch.cat([one(features), two(features)], dim=-1))
+    torch.testing.assert_close(side_by_side([one, two], gelu=True)(features), joined)
+    back, other = torch.nn.Linear(20, 4), torch.nn.Linear(7, 4)
+    expected = back(joined[..., :20]) + 0.5 * other(joined[..., 20:])
+    torch.testing.assert_close(summed([back, other], [1, 0.5])(joined), expected)
