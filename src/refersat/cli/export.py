@@ -181,7 +181,7 @@ def _print_table(rows: Sequence[Comparison]) -> None:
     console = Console()
     console.print(table)
     console.print(
-        f"Medians on {torch.get_num_threads()} CPU threads, of the graphs and of the model in PyTorch. The difference is "
-        f"the logits' largest, in shares of their spread.",
+        f"Medians on {torch.get_num_threads()} CPU threads, of the graphs and of the model in PyTorch. "
+        f"The difference is the logits' largest, in shares of their spread.",
         soft_wrap=True,
     )
