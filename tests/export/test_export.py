@@ -176,7 +176,12 @@ def test_the_command_checks_and_tells_the_time(
     assert "Wrote the graphs of model" in out
     assert "PyTorch" in out
     assert len([line for line in out.splitlines() if line.endswith("%")]) == 2
+    assert main([*words, "--check-only"]) == 0
+    assert "Wrote" not in capsys.readouterr().out
     assert main(words) == 0  # an earlier export may be replaced
+    save_model(tmp_path / "model", block_fusion="uni")
+    assert main([*words, "--check-only"]) == 2
+    assert "was made from other weights" in capsys.readouterr().err
 
 
 def test_graphs_that_differ_are_not_kept(
@@ -221,6 +226,8 @@ class TestMistakes:
             (["--out", "{tmp}/out", "--image", "a.png"], "--image and -t go together"),
             (["--out", "{tmp}/out", "-t", "all ships"], "--image and -t go together"),
             (["--out", "{tmp}/out", "--no-check", "--image", "a.png", "-t", "all ships"], "--no-check leaves out"),
+            (["--out", "{tmp}/out", "--no-check", "--check-only"], "--no-check leaves out"),
+            (["--out", "{tmp}/full", "--check-only"], "full holds no export"),
             (["--out", "{tmp}/out", "--image", "{tmp}/none.png", "-t", "all ships"], "none.png"),
             (["--out", "{tmp}/full"], "holds something else than an earlier export"),
             (["--out", "{tmp}/full/file"], "is a file: give a folder"),
@@ -279,7 +286,7 @@ def test_the_built_in_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     image, phrase = ROOT / "examples" / "ships.jpg", "the ship at the bottom"
     words = ["--out", str(tmp_path / "graphs"), "--image", str(image), "-t", phrase, "-t", "all ships"]
     assert main(["export", *words]) == 0
-    assert "ONNX Runtime" in capsys.readouterr().out
+    assert "Wrote the graphs of built-in" in capsys.readouterr().out
     result = refersat.load("built-in", device="cpu", dtype="float32")(image, phrase)
     mask = predict_without_torch(tmp_path / "graphs", image, phrase, tmp_path / "mask.png")
     assert result.mask.any()

@@ -47,6 +47,12 @@ def export(
         bool,
         typer.Option(help="Run the graphs beside the model: they must answer alike, or nothing is written."),
     ] = True,
+    check_only: Annotated[
+        bool,
+        typer.Option(
+            "--check-only", help="Write nothing: check and time the export that FOLDER holds, on this machine."
+        ),
+    ] = False,
     image: Annotated[
         Path | None,
         typer.Option(
@@ -74,28 +80,46 @@ def export(
         raise UserError(f"--format is {' or '.join(FORMATS)}, not {kind}")
     if (image is None) != (not phrases):
         raise UserError("--image and -t go together: the image, and what to ask about it")
-    if image is not None and not check:
-        raise UserError("--image is for the check, which --no-check leaves out")
-
-    from rich.console import Console
+    if not check and (check_only or image is not None):
+        raise UserError("--no-check leaves out what --image and --check-only are for")
 
     from refersat.export.formats import check_packages
-    from refersat.export.write import check_target, load_source, write
-    from refersat.models.store import replaced_at_once
+    from refersat.export.write import check_target, load_source, read_export
 
+    if check_only:
+        kind = read_export(out)["format"]
+    else:
+        check_target(out)
     check_packages(FORMATS[kind], run=check)
-    check_target(out)
     source = load_source(model)
     inputs = list(_inputs(source, image, phrases or ())) if check else []
-    with replaced_at_once(out) as folder, Console(stderr=True).status(f"reading {source.loaded.name}") as status:
-        write(source, folder, FORMATS[kind], say=status.update)
-        if check:
-            status.update("checking")
+    rows = _check_again(source, out, inputs) if check_only else _write(source, out, FORMATS[kind], inputs)
+    if rows:
+        _print_table(rows)
+
+
+def _write(source: Source, out: Path, kind: Format, inputs: Sequence[Inputs]) -> list[Comparison]:
+    from rich.console import Console
+
+    from refersat.export.write import write
+    from refersat.models.store import replaced_at_once
+
+    with replaced_at_once(out) as folder, Console(stderr=True).status(f"exporting {source.loaded.name}") as status:
+        write(source, folder, kind, say=status.update)
+        status.update("checking")
         rows = _check(source, folder, inputs)
     megabytes = sum(file.stat().st_size for file in out.iterdir()) / 1e6
     typer.echo(f"Wrote the graphs of {source.loaded.name} to {out} ({megabytes:.0f} MB)")
-    if rows:
-        _print_table(rows, kind)
+    return rows
+
+
+def _check_again(source: Source, folder: Path, inputs: Sequence[Inputs]) -> list[Comparison]:
+    from refersat.export.write import read_export
+
+    made_of = read_export(folder)["model"]
+    if made_of["sha256"] != source.sha256:
+        raise UserError(f"{folder} was made from other weights than {source.loaded.name}, of a model {made_of['name']}")
+    return _check(source, folder, inputs)
 
 
 def _inputs(source: Source, image: Path | None, phrases: Sequence[str]) -> Iterator[Inputs]:
@@ -137,14 +161,13 @@ def _check(source: Source, folder: Path, inputs: Sequence[Inputs]) -> list[Compa
     return rows
 
 
-def _print_table(rows: Sequence[Comparison], kind: str) -> None:
+def _print_table(rows: Sequence[Comparison]) -> None:
     import torch
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    runner = "ONNX Runtime" if kind == "onnx" else "exported"
-    for title in ("pairs", "tokens", runner, "PyTorch", "difference", "equal pixels"):
+    for title in ("pairs", "tokens", "graphs", "model", "difference", "equal pixels"):
         table.add_column(title, justify="right")
     for row in rows:
         table.add_row(
@@ -158,7 +181,7 @@ def _print_table(rows: Sequence[Comparison], kind: str) -> None:
     console = Console()
     console.print(table)
     console.print(
-        f"Medians on {torch.get_num_threads()} CPU threads; the difference is the logits' largest, in shares of their "
-        f"spread.",
+        f"Medians on {torch.get_num_threads()} CPU threads, of the graphs and of the model in PyTorch. "
+        f"The difference is the logits' largest, in shares of their spread.",
         soft_wrap=True,
     )

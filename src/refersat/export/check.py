@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from refersat.export.formats import Arrays, Run, open_graph
-from refersat.export.write import read_manifest
+from refersat.export.write import read_export
 from refersat.models.rs2sam2 import RS2Sam2Model
 
 TOLERANCE = 1e-3
@@ -55,7 +55,7 @@ class Comparison:
 
 def open_graphs(folder: Path, *, threads: int) -> Run:
     """All graphs of an exported model as one: the inputs of `RS2Sam2Model.forward` in, everything by its name out."""
-    rows = read_manifest(folder)["graphs"]
+    rows = read_export(folder)["graphs"]
     return joined(
         [open_graph(folder / row["file"], list(row["inputs"]), list(row["outputs"]), threads=threads) for row in rows]
     )

@@ -130,14 +130,24 @@ def _manifest(source: Source, kind: Format, rows: list[dict[str, Any]]) -> dict[
     }
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of an exported model."""
-    content: dict[str, Any] = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
-    return content
+def read_export(folder: Path) -> dict[str, Any]:
+    """The manifest of an exported model.
+
+    Raises:
+        UserError: the folder holds none.
+    """
+    try:
+        content: dict[str, Any] = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+        if content["kind"] == _KIND:
+            return content
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise UserError(f"{folder} holds no export: it has no {MANIFEST_FILE} of `refersat export`")
 
 
 def _is_export(folder: Path) -> bool:
     try:
-        return read_manifest(folder).get("kind") == _KIND
-    except (OSError, ValueError, AttributeError):
+        read_export(folder)
+    except UserError:
         return False
+    return True
