@@ -119,7 +119,7 @@ class Sightings:
         everything = values.new_full((values.shape[0], sum(counts)), nobody).scatter(1, slots, values)
         return tuple(
             view.instances.spread(part, nobody)
-            for view, part in zip(self.views, everything.split(counts, dim=1), strict=True)
+            for view, part in zip(self.views, torch.split(everything, counts, dim=1), strict=True)
         )
 
 

@@ -17,6 +17,7 @@ from refersat.data.coco import CocoFile, CocoImage
 from refersat.errors import UserError
 from refersat.text.expressions import Expression, Grammar, sample_expressions
 from refersat.text.phrases import Tokenizer
+from refersat.text.scene import SceneObject
 from refersat.training.augment import SceneView, random_frame, random_view, recolour
 from refersat.training.batch import UNNAMED, AnyBatch, Collate, View, collate
 from refersat.training.other_names import other_names
@@ -140,7 +141,8 @@ class PhraseSampler:
             rng: chooses.
             count: how many.
         """
-        objects, never_absent = scene.objects, self._never_absent
+        objects: Sequence[SceneObject] = scene.objects
+        never_absent = self._never_absent
         if self.data.other_names and objects and rng.random() < self.data.other_names:
             other = other_names(objects, rng)
             objects, never_absent = other.objects, never_absent | other.hidden
