@@ -2,7 +2,8 @@
 
 python benchmarks/ship_built_in.py runs/built-in --data triplets:runs/val --machine "2 CPU cores"
 
-Several runs are stages of one training that went on from run to run (`init.model`): the model is that of the last.
+Several runs are stages of one training that went on from run to run (`init.model`): the model is that of the last. With
+`--continued` the first of them went on from the model in the package, whose steps and hours come first.
 The threshold is the score that all but `--lost` percent of the phrases with a target reach. The numbers in the card
 are those of `refersat evaluate --model built-in` on the same data, which anyone can run again.
 """
@@ -27,7 +28,7 @@ from refersat.evaluation.report import metrics_of, presence_line, results_table
 from refersat.evaluation.rows import Evaluation
 from refersat.evaluation.run import evaluate_samples
 from refersat.models.store import write_sums
-from refersat.models.zoo import BUILT_IN, ModelCard
+from refersat.models.zoo import BUILT_IN, CARD_FILE, ModelCard
 from refersat.training.run_folder import FACTS_FILE
 
 ASSETS = Path(refersat.__file__).parent / "assets" / BUILT_IN
@@ -35,15 +36,17 @@ COMMAND = (
     "refersat train built-in --out runs/built-in --set data.annotations=nwpu-vhr10/train.json "
     "--set data.images=nwpu-vhr10/images --set data.validation=runs/val"
 )
+HOURS = " h of steps, validations not counted"
 CALIBRATION_STEP = 5
 """Every fifth sample is enough for a percentile."""
 
 NOTES = (
     "Knows ten kinds of object: airplane, ship, storage tank, baseball diamond, tennis court, basketball court, ground "
-    "track field, harbor, bridge, vehicle. Anything else is a guess.",
+    "track field, harbor, bridge, vehicle. Of anything else it guesses by place and size, and cannot tell that it is "
+    "absent.",
     "Understands phrases about category, place in the image, extremes, size, simple relations and groups.",
     "Single objects are found first, whatever their kind, at most 64 of an image; then those that the phrase means are "
-    "chosen.",
+    "chosen. Large ones are looked for in a coarser view, too.",
     "The score joins SAM 2's object score and that of the likeliest object; phrases that name nothing in the image "
     "trained both.",
 )
@@ -56,7 +59,9 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="validation data, triplets:FOLDER")
     parser.add_argument("--machine", required=True, help="what it was trained on, in words")
     parser.add_argument("--lost", type=float, default=5.0, help="percent of right phrases that may be answered empty")
+    parser.add_argument("--continued", action="store_true", help="the training began with the model in the package")
     arguments = parser.parse_args()
+    before = json.loads((ASSETS / CARD_FILE).read_text())["training"] if arguments.continued else {}
     samples = read_triplets(arguments.data.removeprefix("triplets:")).samples
 
     ASSETS.mkdir(parents=True, exist_ok=True)
@@ -70,7 +75,7 @@ def main() -> None:
     evaluation = _evaluate(samples)
     metrics = metrics_of(evaluation)
     _print(metrics, threshold)
-    _write_card(arguments, threshold, metrics)
+    _write_card(arguments, threshold, metrics, before)
 
 
 def _set_threshold(threshold: float) -> None:
@@ -102,7 +107,9 @@ def _print(metrics: dict[str, Any], threshold: float) -> None:
     console.print(f"presence threshold: {threshold}")
 
 
-def _write_card(arguments: argparse.Namespace, threshold: float, metrics: dict[str, Any]) -> None:
+def _write_card(
+    arguments: argparse.Namespace, threshold: float, metrics: dict[str, Any], before: dict[str, str]
+) -> None:
     logs = [[json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()] for run in arguments.runs]
     steps = [max(entry["step"] for entry in log) for log in logs]
     hours = [sum(entry.get("seconds", 0.0) for entry in log) / 3600 for log in logs]
@@ -118,8 +125,8 @@ def _write_card(arguments: argparse.Namespace, threshold: float, metrics: dict[s
         measured={"NWPU VHR-10 val, generated phrases, native pixels": card_rows(metrics)},
         training={
             "command": COMMAND,
-            "steps": " + ".join(map(str, steps)),
-            "time": " + ".join(f"{each:.1f}" for each in hours) + " h of steps, validations not counted",
+            "steps": " + ".join([*before.get("steps", "").split(" + "), *map(str, steps)]).removeprefix(" + "),
+            "time": " + ".join([*_hours(before), *(f"{each:.1f}" for each in hours)]) + HOURS,
             "machine": arguments.machine,
             "presence threshold": f"{threshold}: {100 - arguments.lost:g} % of the phrases with a target reach it",
         },
@@ -128,6 +135,10 @@ def _write_card(arguments: argparse.Namespace, threshold: float, metrics: dict[s
     card.save(ASSETS)
     write_sums(ASSETS)
     print(json.dumps(card.as_dict()["measured"], indent=2))
+
+
+def _hours(before: dict[str, str]) -> list[str]:
+    return before["time"].removesuffix(HOURS).split(" + ") if before else []
 
 
 if __name__ == "__main__":
