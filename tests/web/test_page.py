@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
-from tests.web.looking import CYAN, MAGENTA, ask, eventually, row, slide, tinted
+from tests.web.looking import CYAN, MAGENTA, ask, eventually, map_picture, row, slide, tinted
 from tests.web.stand_in import ADDRESS, HEIGHT, WIDTH, area_at
 
 if TYPE_CHECKING:
@@ -281,6 +282,27 @@ def test_everything_fits_on_the_screen(page: Page, stand_in: StandIn, width: int
     shown = page.locator("canvas.maplibregl-canvas").bounding_box()
     assert shown is not None
     assert shown["width"] * shown["height"] > 0.5 * width * height  # the map comes first
+
+
+def test_the_whole_image_stays_in_sight_when_a_tablet_is_turned(page: Page, stand_in: StandIn) -> None:
+    def share() -> float:
+        """Of the map's width or height, whichever is fuller, what the image takes."""
+        picture = map_picture(page)
+        grey = (np.abs(picture - 60) <= 2).all(axis=2)
+        rows, columns = np.flatnonzero(grey.mean(axis=1) > 0.1), np.flatnonzero(grey.mean(axis=0) > 0.1)
+        if not len(rows):
+            return 0.0
+        return max(np.ptp(rows) / picture.shape[0], np.ptp(columns) / picture.shape[1])
+
+    page.set_viewport_size({"width": 820, "height": 1180})
+    open_scene(page)
+    eventually(share, lambda taken: 0.85 < taken < 0.95)  # a margin is left
+    page.set_viewport_size({"width": 1180, "height": 820})
+    eventually(share, lambda taken: 0.85 < taken < 0.95)
+    page.get_by_role("button", name="Zoom in").click()
+    eventually(share, lambda taken: taken > 0.95)
+    page.set_viewport_size({"width": 820, "height": 1180})
+    eventually(share, lambda taken: taken > 0.95)  # where one looked is kept
 
 
 @pytest.mark.skipif(not AXE.is_file(), reason="needs axe-core: npm ci in web/")

@@ -151,6 +151,11 @@ class SceneReader:
         return self._holes or self.nodata is not None
 
     @property
+    def false_alpha(self) -> bool:
+        """Whether a band is tagged as the alpha of the others that hides nothing: often their near infrared."""
+        return self._alpha is None and alpha_band(self._dataset, self.bands) is not None
+
+    @property
     def extent(self) -> Window:
         """Where to look, in whole pixels: the scene, or the bounding box of the area of interest in it."""
         scene = Window(0, 0, self.width, self.height)

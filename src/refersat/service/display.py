@@ -64,8 +64,9 @@ class Facts:
 
 @dataclass(frozen=True, eq=False)
 class _Look:
-    """How to show a scene: its bands, and what becomes of their values."""
+    """How to show a scene: what rio-tiler opens, which bands of it, and what becomes of their values."""
 
+    address: str
     bands: tuple[int, ...]
     radiometry: Radiometry
 
@@ -96,12 +97,12 @@ class Display:
             raise Problem(404, f"{entry.name} has no place on a map: show its picture")
         look = self._look(entry)
         smooth = look.radiometry.palette is None
-        found = _warped(entry.address, z, x, y, look.bands, smooth=smooth)
+        found = _warped(look.address, z, x, y, look.bands, smooth=smooth)
         if found is None:
             return EMPTY_TILE
         values, inside = found
         rgb = look.radiometry.rgb(values)
-        return png(np.dstack([rgb, inside]))
+        return png(np.dstack([rgb, (inside > 0) * np.uint8(255)]))  # what counts at all is seen
 
     def picture(self, entry: Entry, side: int | None, most_pixels: int) -> bytes:
         """All of an image (PNG), reduced to `side` and to `most_pixels` where it is larger."""
@@ -173,7 +174,10 @@ def _read_facts(entry: Entry) -> Facts:
 def _read_look(entry: Entry) -> _Look:
     try:
         with SceneReader(entry.address, name=entry.name) as reader:
-            return _Look(reader.bands, reader.radiometry)
+            address, bands = entry.address, reader.bands
+            if reader.false_alpha and not entry.remote:  # GDAL would hide by it, and blend by it
+                address, bands = f"vrt://{address}?bands={','.join(map(str, bands))}", tuple(range(1, len(bands) + 1))
+            return _Look(address, bands, reader.radiometry)
     except UserError as error:
         raise Problem(400, without_path(str(error), entry)) from error
 
@@ -209,7 +213,7 @@ def _in_words(crs: Any) -> str | None:
 def _warped(
     address: str, z: int, x: int, y: int, bands: tuple[int, ...], *, smooth: bool
 ) -> tuple[NDArray[Any], NDArray[np.uint8]] | None:
-    """Values (C, 256, 256) of a tile, and where there are some (0 or 255); None outside of the raster."""
+    """Values (C, 256, 256) of a tile, and where there are some (above 0); None outside of the raster."""
     method: Any = "bilinear" if smooth else "nearest"
     try:
         with Reader(address) as reader:
