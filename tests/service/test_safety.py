@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import struct
@@ -323,6 +324,29 @@ def test_what_is_fetched_for_a_user_names_no_further_files(
         asked = shelf.stdout.read().split()
     assert "/good.tif" in asked
     assert "/secret" not in asked
+
+
+@pytest.mark.parametrize("pause", [0.1, 60.0])
+def test_a_body_that_stalls_or_drips_is_given_up(serve: Serve, pause: float) -> None:
+    client = serve(limits={"body_s": 0.5})
+    headers = {b"host": b"127.0.0.1", b"content-type": b"application/json", b"content-length": b"3000000"}
+    request = {"type": "http", "method": "POST", "path": "/processes/segment/execution", "query_string": b""}
+    scope = {**request, "headers": list(headers.items()), "client": ("127.0.0.1", 1), "http_version": "1.1"}
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        await asyncio.sleep(pause)
+        return {"type": "http.request", "body": b" ", "more_body": True}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def asking() -> None:
+        await asyncio.wait_for(client.app({**scope, "scheme": "http"}, receive, send), 30)  # type: ignore[operator]
+
+    asyncio.run(asking())
+    assert sent[0]["status"] == 408
+    assert b"did not come in time" in sent[1]["body"]
 
 
 @pytest.mark.parametrize(
