@@ -1,8 +1,8 @@
 # make demo    install, then segment the example images with the built-in model
-# make test    install, then lint, type-check and run every test but those in a browser
+# make test    install, then lint, type-check and run every test; those of the page are skipped where there is no Chromium
 # make web     build the page of `refersat serve` from web/ (needs npm)
 # make web-check  its lint, types and tests, and that the built files in the repository are those of its sources
-# make web-test   the page in a browser (needs Chromium)
+# make web-test   only the tests of the page in a browser (needs Chromium)
 # make lint | format | clean
 
 PYTHON ?= python3
@@ -25,7 +25,7 @@ demo: $(VENV)/.installed
 	@echo "Look at $(DEMO)/*.overlay.png; the masks (*.mask.tif) and polygons (*.geojson) lie beside them."
 
 test: lint
-	@$(BIN)/python -m pytest -m 'not browser' $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 web-test: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -m browser $(PYTEST_ARGS)

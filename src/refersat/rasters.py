@@ -12,6 +12,7 @@ from typing import Any
 import affine
 import numpy as np
 import rasterio
+import rasterio.io
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning
@@ -27,8 +28,12 @@ _HALF_TRANSPARENT = 0.05
 """Share of values between an alpha band's ends from which on it is no mask; resampled edges stay far below."""
 
 
-def open_raster(address: str) -> tuple[Any, bool]:
+def open_raster(address: str, drivers: Sequence[str] | None = None) -> tuple[Any, bool]:
     """Open a raster; with it, whether it has a place of its own.
+
+    Args:
+        address: what GDAL opens.
+        drivers: GDAL's, one of which must read it; any when None.
 
     Raises:
         RasterioError: rasterio cannot read it.
@@ -46,7 +51,11 @@ def open_raster(address: str) -> tuple[Any, bool]:
     with warnings.catch_warnings():
         warnings.simplefilter("always", NotGeoreferencedWarning)
         warnings.showwarning = note
-        dataset = rasterio.open(address)
+        if drivers is None:
+            dataset = rasterio.open(address)
+        else:
+            with rasterio.Env():  # `rasterio.open` takes one driver only
+                dataset = rasterio.io.DatasetReader(address, driver=list(drivers))
     # Not all drivers then give the identity: some leave the transform's memory as it was.
     return dataset, not unplaced and dataset.transform != affine.identity
 

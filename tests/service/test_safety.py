@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +20,7 @@ from numpy.typing import NDArray
 
 from refersat.errors import UserError
 from refersat.service.settings import Settings
-from tests.service.conftest import Serve, encoded, problem
+from tests.service.conftest import Serve, connect, encoded, problem
 
 TOKEN = "correct-horse"
 
@@ -168,6 +172,18 @@ def test_an_image_with_too_many_pixels_is_not_decoded(serve: Serve, picture: byt
         assert "more than" in problem(response, 413)
 
 
+def test_a_small_image_in_huge_blocks_is_not_decoded(
+    client: TestClient, write_raster: Callable[..., Path], bright_square: NDArray[np.uint8]
+) -> None:
+    path = write_raster("tiled.tif", np.moveaxis(bright_square, -1, 0), tiled=True, blockxsize=4096, blockysize=4096)
+    content = bytearray(path.read_bytes())
+    assert upload(client, bytes(content), "a.tif").status_code == 201
+    for tag in (322, 323):  # TileWidth and TileLength, as the first directory has them: 12 bytes each
+        entry = content.index(struct.pack("<HH", tag, 3), 8)
+        content[entry + 2 : entry + 12] = struct.pack("<HII", 4, 1, 32_768)
+    assert "too large" in problem(upload(client, bytes(content), "a.tif"), 413)
+
+
 @pytest.mark.parametrize(
     ("content", "status", "words"),
     [
@@ -177,9 +193,12 @@ def test_an_image_with_too_many_pixels_is_not_decoded(serve: Serve, picture: byt
         (b"<VRTDataset rasterXSize='9' rasterYSize='9'></VRTDataset>", 415, "no image"),
         (b'{"stac_version": "1.0.0", "assets": {"a": {"href": "/etc/passwd"}}}', 415, "no image"),
         (b"\xff\xd8\xff\xfe<<<VRTDataset rasterXSize='9' rasterYSize='9'></VRTDataset>", 415, "no image"),
+        (b"\xff\xd8\xff\xfe<<<GDALTileIndexDataset></GDALTileIndexDataset>", 415, "no image"),
+        (b"RIFF\1\1\1\1WEBPVP8 \1\1\1\1 PDS_VERSION_ID = PDS3 ^IMAGE = '/etc/passwd' " + b"x" * 64, 415, "no image"),
         (b"\x89PNG\r\n\x1a\n\0\0", 400, "damaged"),
         (b"II*\0\0\0\0\0", 400, "damaged"),
-        (b"RIFF1234AVI ", 400, "damaged"),
+        (b"RIFF1234AVI ", 415, "no image"),
+        (b"RIFF\0\0\0\0AVI ", 400, "damaged"),
     ],
 )
 def test_what_is_no_image_is_refused(client: TestClient, content: bytes, status: int, words: str) -> None:
@@ -249,6 +268,7 @@ def test_the_disks_share_is_bounded(serve: Serve, picture: bytes) -> None:
         {"origins": ("maps.example.org",)},
         {"origins": ("https://maps.example.org/",)},
         {"remote": ("/etc",)},
+        {"remote": ("https://tiles.example.org",)},  # tiles.example.org.evil.example begins so, too
         {"root_path": "maps/"},
     ],
 )
@@ -272,3 +292,101 @@ def test_what_users_brought_is_theirs_and_goes_when_old(serve: Serve, picture: b
     problem(client.delete(f"/v1/scenes/{scene['id']}", headers=second), 404)
     client.app.state.service.sweep()  # type: ignore[attr-defined]
     problem(client.get(scene["picture"], headers=first), 404)
+
+
+def test_what_is_fetched_for_a_user_names_no_further_files(
+    serve: Serve, geotiff: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GDAL_HTTP_TIMEOUT", "60")
+    folder = tmp_path / "shelf"
+    folder.mkdir()
+    words = [sys.executable, str(Path(__file__).parent / "shelf.py"), str(folder)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as shelf:
+        try:
+            assert shelf.stdout is not None
+            root = f"http://127.0.0.1:{shelf.stdout.readline().strip()}"
+            band = "<VRTRasterBand dataType='Byte' band='1'><SimpleSource><SourceFilename>{}</SourceFilename>"
+            document = "<VRTDataset rasterXSize='9' rasterYSize='9'>" + band
+            document += "</SimpleSource></VRTRasterBand></VRTDataset>"
+            (folder / "good.tif").write_bytes(geotiff.read_bytes())
+            (folder / "local.tif").write_text(document.format(geotiff))
+            (folder / "other.tif").write_text(document.format(f"/vsicurl/{root}/secret"))
+            asset = {"href": f"{root}/secret", "type": "image/tiff"}
+            (folder / "item.json").write_text(json.dumps({"assets": {"image": asset}}))
+            client = serve(remote=(f"{root}/",))
+            assert client.post("/v1/scenes/remote", json={"address": f"{root}/good.tif"}).status_code == 201
+            for name in ("local.tif", "other.tif", "item.json", "missing.tif"):
+                told = problem(client.post("/v1/scenes/remote", json={"address": f"{root}/{name}"}), 400)
+                assert str(geotiff) not in told
+            assert len(client.get("/v1/scenes").json()["scenes"]) == 1
+        finally:
+            shelf.terminate()
+        asked = shelf.stdout.read().split()
+    assert "/good.tif" in asked
+    assert "/secret" not in asked
+
+
+@pytest.mark.parametrize("pause", [0.1, 60.0])
+def test_a_body_that_stalls_or_drips_is_given_up(serve: Serve, pause: float) -> None:
+    client = serve(limits={"body_s": 0.5})
+    headers = {b"host": b"127.0.0.1", b"content-type": b"application/json", b"content-length": b"3000000"}
+    request = {"type": "http", "method": "POST", "path": "/processes/segment/execution", "query_string": b""}
+    scope = {**request, "headers": list(headers.items()), "client": ("127.0.0.1", 1), "http_version": "1.1"}
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        await asyncio.sleep(pause)
+        return {"type": "http.request", "body": b" ", "more_body": True}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def asking() -> None:
+        await asyncio.wait_for(client.app({**scope, "scheme": "http"}, receive, send), 30)  # type: ignore[operator]
+
+    asyncio.run(asking())
+    assert sent[0]["status"] == 408
+    assert b"did not come in time" in sent[1]["body"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"inputs": ' * 50_000,
+        b'{"inputs": {"scene": "a", "phrases": ' + b"[" * 100_000,
+        b'{"inputs": {"scene": "scene", "phrases": ["a"], "gsd": 1e-300}}',
+        b'{"inputs": {"scene": "scene", "phrases": ["a"], "gsd": 0.001, "tile": 16, "overlap": 0.9}}',
+        b'{"inputs": {"scene": "photo", "phrases": ["a"], "min_area": NaN}}',
+        b'{"inputs": {"scene": "photo", "phrases": ["a\\u0000"]}}',
+        b'{"inputs": {"scene": "photo", "phrases": ["\\ud800"]}}',
+        b"\xff\xfe",
+    ],
+)
+def test_bodies_that_were_made_to_break_something_are_refused(client: TestClient, body: bytes) -> None:
+    quiet = connect(client.app, raise_server_exceptions=False)
+    headers = {"Content-Type": "application/json"}
+    problem(quiet.post("/processes/segment/execution", content=body, headers=headers), 400)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"area": "[" * 100_000},
+        {"area": '{"type": "Polygon", "coordinates": ' + "[" * 100_000},
+        {"area": '{"type": "Polygon", "coordinates": [[[0, 0], [1e999, 0], [1, 1], [0, 0]]]}'},
+        {"threshold": "nan"},
+        {"threshold": "inf"},
+        {"phrases": "a" * 100_000},
+        {"phrases": "a\0b"},
+        {"phrases": ["a"] * 5000},
+    ],
+)
+def test_forms_that_were_made_to_break_something_are_refused(client: TestClient, form: dict[str, Any]) -> None:
+    quiet = connect(client.app, raise_server_exceptions=False)
+    problem(quiet.post("/v1/segment", data={"scene": "photo", "phrases": "a", **form}), 400)
+
+
+def test_a_form_of_very_many_parts_is_refused(client: TestClient, picture: bytes) -> None:
+    quiet = connect(client.app, raise_server_exceptions=False)
+    many = [("image", (f"{number}.png", picture)) for number in range(1500)]
+    problem(quiet.post("/v1/segment", data={"phrases": "a"}, files=many), 400)

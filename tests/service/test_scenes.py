@@ -113,6 +113,17 @@ def test_holes_are_transparent(serve: Serve, write_raster: WriteRaster, bright_s
     assert (picture[:, 50:, 3] == 255).all()
 
 
+def test_near_infrared_tagged_as_alpha_hides_nothing(serve: Serve, write_raster: WriteRaster) -> None:
+    infrared = np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)
+    values = np.stack([*(np.full((64, 64), value, np.uint8) for value in (200, 100, 50)), infrared])
+    colours = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha)
+    client = serve(write_raster("rgbn.tif", values, crs=UTM_31N, transform=ONE_METRE, interpretation=colours))
+    scene = client.get("/v1/scenes/rgbn").json()
+    pixels = tile_over(client, scene, 19, (0.5, 0.5))
+    assert {tuple(map(int, one)) for one in np.unique(pixels.reshape(-1, 4), axis=0)} <= {(200, 100, 50, 255), (0,) * 4}
+    assert (pixels[..., 3] == 255).sum() > 1000
+
+
 def test_a_palette_keeps_its_colours(serve: Serve, write_raster: WriteRaster) -> None:
     values = np.zeros((1, 64, 64), np.uint8)
     values[0, 16:48, 16:48] = 1

@@ -68,7 +68,7 @@ class StandIn:
     steps: list[tuple[str, int]] = field(
         default_factory=lambda: [("running", 30), ("running", 70), ("successful", 100)]
     )
-    """Status and progress of a job, one for each time that the page looks; the last one stays."""
+    """Status and progress of an accepted job, one for each time that the page looks; the last one stays."""
     held: bool = False
     """Whether POST /v1/segment never answers."""
     asked: list[str] = field(default_factory=list)
@@ -119,7 +119,7 @@ class StandIn:
                 route.fulfill(json=self._result("r-1", PICTURE, _fields(request, "phrases")))
         elif path == "/processes/segment/execution":
             inputs = request.post_data_json["inputs"]
-            self.jobs["j-1"] = {"inputs": inputs, "steps": list(self.steps)}
+            self.jobs["j-1"] = {"inputs": inputs, "steps": [("accepted", 0), *self.steps]}
             route.fulfill(status=201, json=self._status("j-1"))
         elif path.startswith("/jobs/"):
             self._job(route, request, path.split("/")[2])

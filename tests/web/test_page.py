@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
-from tests.web.looking import CYAN, MAGENTA, ask, eventually, row, slide, tinted
+from tests.web.looking import CYAN, MAGENTA, ask, eventually, map_picture, row, slide, tinted
 from tests.web.stand_in import ADDRESS, HEIGHT, WIDTH, area_at
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def test_a_row_zooms_and_offers_downloads_as_the_slider_stands(page: Page, stand
 
 
 def test_a_job_shows_its_progress_and_then_its_mask(page: Page, stand_in: StandIn) -> None:
-    stand_in.steps = [("accepted", 0), ("running", 30), ("running", 30), ("running", 70), ("successful", 100)]
+    stand_in.steps = [("running", 30), ("running", 30), ("running", 70), ("successful", 100)]
     open_scene(page, "harbour.tif")
     ask(page, "the hill")
     page.get_by_text("looking: 30 of 100 steps · 30 %").wait_for()
@@ -255,7 +256,7 @@ def test_it_can_be_used_with_the_keyboard_alone(page: Page, stand_in: StandIn) -
         assert len(seen) < 10
     page.keyboard.press("Enter")
     page.locator("#phrase").wait_for()
-    assert page.evaluate("document.activeElement.id") == "phrase"
+    eventually(lambda: page.evaluate("document.activeElement.id"), lambda focused: focused == "phrase")
     page.keyboard.press("Tab")
     page.keyboard.press("/")
     page.keyboard.type("the hill")
@@ -281,6 +282,27 @@ def test_everything_fits_on_the_screen(page: Page, stand_in: StandIn, width: int
     shown = page.locator("canvas.maplibregl-canvas").bounding_box()
     assert shown is not None
     assert shown["width"] * shown["height"] > 0.5 * width * height  # the map comes first
+
+
+def test_the_whole_image_stays_in_sight_when_a_tablet_is_turned(page: Page, stand_in: StandIn) -> None:
+    def share() -> float:
+        """Of the map's width or height, whichever is fuller, what the image takes."""
+        picture = map_picture(page)
+        grey = (np.abs(picture - 60) <= 2).all(axis=2)
+        rows, columns = np.flatnonzero(grey.mean(axis=1) > 0.1), np.flatnonzero(grey.mean(axis=0) > 0.1)
+        if not len(rows):
+            return 0.0
+        return max(np.ptp(rows) / picture.shape[0], np.ptp(columns) / picture.shape[1])
+
+    page.set_viewport_size({"width": 820, "height": 1180})
+    open_scene(page)
+    eventually(share, lambda taken: 0.85 < taken < 0.95)  # a margin is left
+    page.set_viewport_size({"width": 1180, "height": 820})
+    eventually(share, lambda taken: 0.85 < taken < 0.95)
+    page.get_by_role("button", name="Zoom in").click()
+    eventually(share, lambda taken: taken > 0.95)
+    page.set_viewport_size({"width": 820, "height": 1180})
+    eventually(share, lambda taken: taken > 0.95)  # where one looked is kept
 
 
 @pytest.mark.skipif(not AXE.is_file(), reason="needs axe-core: npm ci in web/")

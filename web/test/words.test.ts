@@ -30,6 +30,8 @@ describe("problems", () => {
   });
 
   it("has words where the server has none, and knows when to come back", () => {
+    expect(problemOf(400, '{"detail": "the image is empty"}').message).toBe("The image is empty");
+    expect(problemOf(400, '{"detail": "cars.tif is damaged"}').message).toBe("cars.tif is damaged");
     expect(problemOf(503, "<html>", "3")).toMatchObject({ message: "The server is busy.", retryAfter: 3 });
     expect(problemOf(418, "", "soon")).toMatchObject({
       message: "The server answered with error 418.",

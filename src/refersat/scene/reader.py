@@ -72,6 +72,7 @@ class SceneReader:
         nodata: a pixel with this value in all of the bands holds no data, whatever the file says.
         asset: which asset of a STAC item.
         name: what messages and outputs call it; its address when None.
+        drivers: GDAL's, one of which must read it; any when None.
 
     Attributes:
         width, height: of the scene, in pixels.
@@ -95,6 +96,7 @@ class SceneReader:
         nodata: float | None = None,
         asset: str | None = None,
         name: str | None = None,
+        drivers: Sequence[str] | None = None,
     ) -> None:
         self.nodata = nodata
         self.source = find_source(scene, asset=asset)
@@ -103,7 +105,7 @@ class SceneReader:
         self._environment: Any = rasterio.Env(GDAL_CACHEMAX=_CACHE[0])
         self._environment.__enter__()
         try:
-            self._dataset, self.placed = self._open()
+            self._dataset, self.placed = self._open(drivers)
             self._require_place()
             self.width, self.height = int(self._dataset.width), int(self._dataset.height)
             self.crs_wkt: str | None = self._dataset.crs.wkt if self._dataset.crs and self.placed else None
@@ -120,9 +122,9 @@ class SceneReader:
             self.close()
             raise
 
-    def _open(self) -> tuple[Any, bool]:
+    def _open(self, drivers: Sequence[str] | None) -> tuple[Any, bool]:
         try:
-            dataset, placed = open_raster(self.source.address)
+            dataset, placed = open_raster(self.source.address, drivers)
         except RasterioError as error:
             reason = " ".join(str(error).split()) if self.source.remote else "rasterio cannot read it as a raster"
             raise UserError(f"cannot open {self.name}: {reason}") from error
@@ -160,6 +162,11 @@ class SceneReader:
     @property
     def _may_lack_data(self) -> bool:
         return self._holes or self.nodata is not None
+
+    @property
+    def false_alpha(self) -> bool:
+        """Whether a band is tagged as the alpha of the others that hides nothing: often their near infrared."""
+        return self._alpha is None and alpha_band(self._dataset, self.bands) is not None
 
     @property
     def extent(self) -> Window:

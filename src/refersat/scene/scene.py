@@ -58,6 +58,7 @@ class Scene:
         aoi: a file of polygons to stay inside of.
         asset: which asset of a STAC item.
         name: what messages and outputs call it; its address when None.
+        drivers: GDAL's, one of which must read it; any when None.
 
     Raises:
         UserError: there is no such scene, it cannot be read, or it has no place that refersat can use.
@@ -73,8 +74,11 @@ class Scene:
         aoi: str | Path | None = None,
         asset: str | None = None,
         name: str | None = None,
+        drivers: Sequence[str] | None = None,
     ) -> None:
-        self.reader = SceneReader(scene, bands=bands, stretch=stretch, nodata=nodata, asset=asset, name=name)
+        self.reader = SceneReader(
+            scene, bands=bands, stretch=stretch, nodata=nodata, asset=asset, name=name, drivers=drivers
+        )
         self._stretch = stretch
         if aoi is not None:
             from refersat.scene.area import read_area

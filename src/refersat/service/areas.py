@@ -30,7 +30,7 @@ def read_geometry(geometry: Any) -> shapely.Polygon | shapely.MultiPolygon:
         raise Problem(400, _WRONG)
     try:
         shape = shapely.make_valid(shapely.geometry.shape(geometry))
-    except (shapely.errors.ShapelyError, ValueError, TypeError, KeyError, IndexError, AttributeError):
+    except (shapely.errors.ShapelyError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
         raise Problem(400, _WRONG) from None
     parts = [part for part in shapely.get_parts(shape) if isinstance(part, (shapely.Polygon, shapely.MultiPolygon))]
     area = shapely.force_2d(shapely.union_all(parts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from starlette.datastructures import Headers
@@ -12,6 +13,7 @@ from refersat.service.problems import Problem, problem_response
 from refersat.service.settings import MEBIBYTE, Limits
 
 JSON_BYTES = 4 * MEBIBYTE
+_SLOWEST = 1024  # bytes a second, from when on a body is no slow one but holds the place of others
 _FORM_BYTES = MEBIBYTE  # what a form may hold beside its file
 _SEGMENT = "/v1/segment"
 _UPLOADS = ("/v1/scenes", _SEGMENT)
@@ -51,14 +53,16 @@ class BodyLimit:
             headers = {**(problem.headers or {}), "Connection": "close"}  # the body will not be read
             await problem_response(problem.status_code, problem.detail, headers=headers)(scope, receive, send)
             return
-        taken, ended = 0, False
+        taken, ended, began = 0, False, time.monotonic()
 
         async def counted() -> Message:
             nonlocal taken, ended
             if ended:  # what comes after the body is a disconnection, for which there is time
                 return await receive()
+            patience = self._limits.body_s
+            left = began + patience + taken / _SLOWEST - time.monotonic()
             try:
-                message = await asyncio.wait_for(receive(), self._limits.body_s)
+                message = await asyncio.wait_for(receive(), min(patience, left))
             except TimeoutError:
                 raise Problem(408, "the rest of the request did not come in time") from None
             if message["type"] == "http.request":

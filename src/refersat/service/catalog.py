@@ -20,6 +20,9 @@ from refersat.service.uploads import plain_name, plain_stem, read_header
 ENDINGS = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".j2k", ".webp"})
 """Of the files that are taken from a folder; others are taken when named."""
 
+IMAGE_DRIVERS = ("GTiff", "PNG", "JPEG", "JP2OpenJPEG", "WEBP")
+"""GDAL's for what users may bring. Others read documents (VRT, GTI, STAC, WMS ...) that name files and addresses."""
+
 _REMOTE = ("http://", "https://", "s3://")
 
 
@@ -47,6 +50,11 @@ class Entry:
     def stem(self) -> str:
         """What files made from it are called after."""
         return plain_stem(self.name)
+
+    @property
+    def drivers(self) -> tuple[str, ...] | None:
+        """GDAL's, one of which must read it; any for what the operator chose."""
+        return IMAGE_DRIVERS if self.uploaded else None
 
     @property
     def version(self) -> tuple[str, int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Generic, TypeVar
@@ -64,8 +64,10 @@ class Facts:
 
 @dataclass(frozen=True, eq=False)
 class _Look:
-    """How to show a scene: its bands, and what becomes of their values."""
+    """How to show a scene: what rio-tiler opens, which bands of it, and what becomes of their values."""
 
+    address: str
+    drivers: tuple[str, ...] | None
     bands: tuple[int, ...]
     radiometry: Radiometry
 
@@ -96,12 +98,12 @@ class Display:
             raise Problem(404, f"{entry.name} has no place on a map: show its picture")
         look = self._look(entry)
         smooth = look.radiometry.palette is None
-        found = _warped(entry.address, z, x, y, look.bands, smooth=smooth)
+        found = _warped(look.address, z, x, y, look.bands, smooth=smooth, drivers=look.drivers)
         if found is None:
             return EMPTY_TILE
         values, inside = found
         rgb = look.radiometry.rgb(values)
-        return png(np.dstack([rgb, inside]))
+        return png(np.dstack([rgb, (inside > 0) * np.uint8(255)]))  # what counts at all is seen
 
     def picture(self, entry: Entry, side: int | None, most_pixels: int) -> bytes:
         """All of an image (PNG), reduced to `side` and to `most_pixels` where it is larger."""
@@ -152,7 +154,7 @@ class _Memory(Generic[_T]):
 
 def _read_facts(entry: Entry) -> Facts:
     try:
-        dataset, placed = open_raster(entry.address)
+        dataset, placed = open_raster(entry.address, entry.drivers)
     except RasterioError as error:
         raise Problem(400, f"{entry.name} is no raster that can be read") from error
     with dataset:
@@ -172,8 +174,13 @@ def _read_facts(entry: Entry) -> Facts:
 
 def _read_look(entry: Entry) -> _Look:
     try:
-        with SceneReader(entry.address, name=entry.name) as reader:
-            return _Look(reader.bands, reader.radiometry)
+        with SceneReader(entry.address, name=entry.name, drivers=entry.drivers) as reader:
+            address, bands, drivers = entry.address, reader.bands, entry.drivers
+            if reader.false_alpha and not entry.remote:  # GDAL would hide by it, and blend by it
+                kinds = f"&if={','.join(drivers)}" if drivers else ""
+                address, drivers = f"vrt://{address}?bands={','.join(map(str, bands))}{kinds}", None
+                bands = tuple(range(1, len(bands) + 1))
+            return _Look(address, drivers, bands, reader.radiometry)
     except UserError as error:
         raise Problem(400, without_path(str(error), entry)) from error
 
@@ -207,12 +214,19 @@ def _in_words(crs: Any) -> str | None:
 
 
 def _warped(
-    address: str, z: int, x: int, y: int, bands: tuple[int, ...], *, smooth: bool
+    address: str,
+    z: int,
+    x: int,
+    y: int,
+    bands: tuple[int, ...],
+    *,
+    smooth: bool,
+    drivers: Sequence[str] | None = ("GTiff",),
 ) -> tuple[NDArray[Any], NDArray[np.uint8]] | None:
-    """Values (C, 256, 256) of a tile, and where there are some (0 or 255); None outside of the raster."""
+    """Values (C, 256, 256) of a tile, and where there are some (above 0); None outside of the raster."""
     method: Any = "bilinear" if smooth else "nearest"
     try:
-        with Reader(address) as reader:
+        with open_raster(address, drivers)[0] as dataset, Reader(address, dataset=dataset) as reader:
             found = reader.tile(
                 x, y, z, tilesize=TILE, indexes=bands, resampling_method=method, reproject_method=method
             )
@@ -235,7 +249,7 @@ def grey_tile(address: str, z: int, x: int, y: int) -> bytes:
 def _all_of(entry: Entry, size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Pixels (h, w, 3) of a whole image at a size (w, h), and which count."""
     try:
-        with SceneReader(entry.address) as reader:
+        with SceneReader(entry.address, drivers=entry.drivers) as reader:
             patch = reader.read(Window(0, 0, reader.width, reader.height), (size[1], size[0]))
             return patch.pixels, patch.valid
     except UserError:  # what has only ground control points is no scene, but an image

@@ -186,7 +186,7 @@ class Runner:
             probability=True,
         )
         try:
-            with Scene(entry.address, name=entry.name) as scene:
+            with Scene(entry.address, name=entry.name, drivers=entry.drivers) as scene:
                 if inputs["area"] is not None:
                     limit_reader(scene.reader, inputs["area"], in_degrees=facts.bounds is not None)
                 found = scene.segment(

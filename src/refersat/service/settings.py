@@ -90,5 +90,6 @@ class Settings:
             if not origin.startswith(("http://", "https://")) or origin.count("/") != 2:
                 raise UserError(f"an origin looks like https://maps.example.org, not {origin!r}")
         for prefix in self.remote:
-            if not prefix.startswith(("http://", "https://", "s3://")):
-                raise UserError(f"--allow-remote takes the beginning of addresses, such as https://, not {prefix!r}")
+            host = prefix.partition("://")[2]
+            if not prefix.startswith(("http://", "https://", "s3://")) or (host and "/" not in host):
+                raise UserError(f"--allow-remote takes beginnings like https://tiles.example.org/, not {prefix!r}")

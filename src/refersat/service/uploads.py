@@ -28,10 +28,14 @@ _MAGIC = (
     (b"RIFF", "WEBP", ".webp"),
 )
 # A JPEG may begin with a comment that makes GDAL take it for one of its own documents, which name other files.
-_DOCUMENTS = (b"<VRTDataset", b"<GDAL_WMS", b"<GDAL_WMTS", b"<Capabilities", b"<PAMDataset")
+_DOCUMENTS = (b"<VRTDataset", b"<GDAL_WMS", b"<GDAL_WMTS", b"<Capabilities", b"<PAMDataset", b"<GDALTileIndex")
 _HEAD = 8192
+# GDAL finds the marks of documents in the text that a file begins with, which ends at its first zero.
+_TEXT = 64
 _MAX_BANDS = 64
 _MAX_DECODED_BYTES_PER_PIXEL = 64
+_USUAL_BLOCK = 4096 * 4096
+_BLOCK_BYTES = 8  # for each pixel that an image may have
 _MAX_STEM = 60
 
 
@@ -62,7 +66,7 @@ def read_header(path: Path, limits: Limits) -> Header:
     if not head:
         raise Problem(400, "the image is an empty file")
     kind = next(((driver, ending) for magic, driver, ending in _MAGIC if head.startswith(magic)), None)
-    if kind is None or any(document in head for document in _DOCUMENTS):
+    if kind is None or 0 not in head[:_TEXT] or any(document in head for document in _DOCUMENTS):
         raise Problem(415, "this is no image that the server takes: send a PNG, JPEG, TIFF, JPEG 2000 or WebP")
     driver, ending = kind
     try:
@@ -78,8 +82,11 @@ def read_header(path: Path, limits: Limits) -> Header:
         )
     if not bands:
         raise Problem(400, "the file holds several rasters and none by itself: extract one with gdal_translate first")
-    if bands > _MAX_BANDS or depth > _MAX_DECODED_BYTES_PER_PIXEL or max(blocks) > 4 * limits.pixels:
+    if bands > _MAX_BANDS or depth > _MAX_DECODED_BYTES_PER_PIXEL:
         raise Problem(413, f"the image has {bands} bands of {depth} bytes a pixel: select fewer with gdal_translate")
+    # A block is decoded whole, however little of it the image is.
+    if max(blocks) > max(4 * width * height, _USUAL_BLOCK) or max(blocks) * depth > _BLOCK_BYTES * limits.pixels:
+        raise Problem(413, "the image is stored in blocks that are too large: write it with -co TILED=YES first")
     if driver == "PNG":
         _require_whole(path)
     return Header(driver, ending, width, height)

@@ -30,11 +30,16 @@ export function problemOf(status: number, body: string, retryAfter: string | nul
   try {
     const { detail, title } = JSON.parse(body) as { detail?: unknown; title?: unknown };
     const told = typeof detail === "string" && detail ? detail : title;
-    if (typeof told === "string" && told) words = told;
+    if (typeof told === "string" && told) words = sentence(told);
   } catch {
     // not ours, perhaps a proxy's page: our own words for its status serve better
   }
   return new Problem(words, status, Number.isFinite(seconds) ? seconds : null);
+}
+
+/** The service begins without a capital, as one continues a line; a name that comes first stays as it is. */
+function sentence(words: string): string {
+  return /^[a-z]+[ ,:]/.test(words) ? words.charAt(0).toUpperCase() + words.slice(1) : words;
 }
 
 export function unreachable(): Problem {

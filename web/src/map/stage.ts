@@ -21,6 +21,8 @@ export class Stage {
   readonly map: maplibregl.Map;
   readonly drawing: Drawing;
   private space: Space | null = null;
+  /** Whether the whole scene is shown, and nobody moved the map since. */
+  private whole = false;
   private readonly shown = new Map<string, { threshold: number; outlined: Layer["outlined"] }>();
 
   constructor(
@@ -43,6 +45,10 @@ export class Stage {
     this.map.touchZoomRotate.disableRotation();
     this.map.keyboard.disableRotation();
     this.map.addControl(new maplibregl.NavigationControl({ showCompass: false }), "bottom-right");
+    this.map.on("movestart", ({ originalEvent }) => {
+      if (originalEvent) this.whole = false;
+    });
+    this.map.on("resize", () => this.whole && this.zoomTo(null)); // the panel beside it changes, a tablet is turned
     this.map.on("error", ({ error }) => session.complain(error.message));
     this.drawing = new Drawing(this.map, (area) => {
       session.drawing.value = false;
@@ -54,6 +60,8 @@ export class Stage {
   /** Show a box in scene coordinates; the whole scene when null. */
   zoomTo(box: Box | null): void {
     if (!this.space) return;
+    this.whole = box === null;
+    if (this.whole) this.map.setMinZoom(0);
     const [northWest, , southEast] = corners(this.space, box ?? this.space.extent);
     const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.map.fitBounds([northWest, southEast], {
@@ -62,6 +70,7 @@ export class Stage {
       animate: box !== null && !still,
       duration: 600,
     });
+    if (this.whole) this.map.setMinZoom(Math.min(this.space.minZoom, this.map.getZoom() - 1));
   }
 
   /** The part of the scene that the map shows now, as an area of interest. */
@@ -96,7 +105,6 @@ export class Stage {
     this.map.setMinZoom(0);
     this.map.setMaxZoom(this.space.maxZoom);
     this.zoomTo(null);
-    this.map.setMinZoom(Math.min(this.space.minZoom, this.map.getZoom() - 1));
     const url = (path: string) => this.session.client.url(path);
     if (scene.kind === "map") {
       const { bounds, minzoom, maxzoom } = scene;

@@ -12,12 +12,14 @@ from refersat.question import check_phrase
 from refersat.scene.options import SceneOptions
 from refersat.service.areas import read_geometry
 from refersat.service.catalog import require_file
+from refersat.service.display import Facts
 from refersat.service.documents import PROCESS, status_document
 from refersat.service.problems import NO_SUCH_PROCESS, Problem, busy, problems
 from refersat.service.routes.scenes import Here, Tenant
 from refersat.service.schemas import Execute, Link, Process, ProcessList, ProcessSummary, QualifiedArea, StatusInfo
 
 _RETRY = 30.0
+_MOST_TILES = 200_000
 
 ProcessId = Annotated[str, InPath(max_length=200, examples=[PROCESS])]
 
@@ -69,9 +71,10 @@ def execute(
     if area is not None:
         read_geometry(area)
     plain = inputs.model_dump() | {"phrases": [check_phrase(phrase) for phrase in inputs.phrases], "area": area}
-    SceneOptions(strategy=inputs.strategy, tile=inputs.tile, overlap=inputs.overlap, gsd=inputs.gsd)
+    options = SceneOptions(strategy=inputs.strategy, tile=inputs.tile, overlap=inputs.overlap, gsd=inputs.gsd)
     entry = service.catalog.find(inputs.scene, tenant)
     require_file(entry)
+    _require_few_tiles(service.display.facts(entry), options)
     service.disk.require_room()
     waiting = service.store.jobs(status=("accepted",))
     if len(waiting) >= limits.jobs:
@@ -85,6 +88,17 @@ def execute(
     if prefer is not None and "respond-async" in prefer:
         response.headers["Preference-Applied"] = "respond-async"
     return status_document(job, root)
+
+
+def _require_few_tiles(facts: Facts, options: SceneOptions) -> None:
+    """Refuse what would not end: tiny tiles, or a scene blown up."""
+    finer = facts.gsd / options.gsd if facts.gsd is not None and options.gsd is not None else 1.0
+    step = options.tile * (1 - options.overlap)
+    tiles = max(1.0, facts.width * finer / step) * max(1.0, facts.height * finer / step)
+    if tiles > _MOST_TILES:
+        raise Problem(
+            400, f"these are more than {_MOST_TILES:,} tiles: choose a larger tile, less overlap or a coarser gsd"
+        )
 
 
 def _require_known(process: str) -> None:

@@ -71,7 +71,7 @@ async def segment(
             path = await run_in_threadpool(until_answered.enter_context, saved(service, image))
             header = await run_in_threadpool(read_header, path, limits)
             named = path.rename(path.with_suffix(header.ending))
-            entry = Entry("", plain_name(image.filename or "image"), str(named), now())
+            entry = Entry("", plain_name(image.filename or "image"), str(named), now(), uploaded=True)
         else:
             entry = await run_in_threadpool(service.catalog.find, scene or "", tenant)
         wanted = tuple(dict.fromkeys(outputs or ()))
@@ -132,7 +132,7 @@ def _question(
     window, shape = Window(0, 0, facts.width, facts.height), None
     if geometry is not None:
         try:
-            with SceneReader(entry.address, name=entry.name) as reader:
+            with SceneReader(entry.address, name=entry.name, drivers=entry.drivers) as reader:
                 limit_reader(reader, geometry, in_degrees=facts.bounds is not None)
                 window, shape = reader.extent, reader.area
         except UserError as error:
@@ -173,7 +173,7 @@ def _question(
 def _json(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Problem(400, "the area is no GeoJSON geometry: it is not even JSON") from None
 
 
