@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.models.sam2.modeling_sam2 import (
     Sam2FeedForward,
@@ -31,6 +30,7 @@ from refersat.models.fusion import Adapter, BlockFusion, EncoderFusion
 from refersat.models.hiera import FusedHiera, per_phrase
 from refersat.models.mask_prompt import MaskPromptGenerator, as_mask_prompt
 from refersat.models.selection import FIRST_BIAS, InstanceSelector, Selection, both
+from refersat.models.with_tokenizer import WithTokenizer
 
 __all__ = ["RS2Sam2Config", "RS2Sam2Model", "RS2Sam2Output"]
 
@@ -79,7 +79,7 @@ class RS2Sam2Output(ModelOutput):
     selection: Selection | None = None
 
 
-class RS2Sam2Model(PreTrainedModel):
+class RS2Sam2Model(WithTokenizer):
     """Image and phrase in, mask logits out."""
 
     config_class = RS2Sam2Config
