@@ -278,6 +278,22 @@ def test_without_anything_to_measure_the_last_model_counts(make_sample_recipe: M
     assert train(recipe, tmp_path / "run") == tmp_path / "run/model"
 
 
+def test_where_all_that_is_measured_names_nothing_the_last_model_counts(
+    make_sample_recipe: MakeRecipe, write_triplets: Callable[..., Path], tmp_path: Path
+) -> None:
+    ship = ("ship", 8, 8, 24, 24)
+    data = write_triplets(tmp_path / "data", [("train", "a ship", ship), ("train", "it", None), ("val", "it", None)])
+    recipe = make_sample_recipe(
+        data={"train": f"triplets:{data}"}, stages=[{"steps": 1, "image_size": 32, "batch_size": 1}]
+    )
+    told: list[str] = []
+    assert train(recipe, tmp_path / "run", tell=told.append) == tmp_path / "run/model"
+    assert told[-1] == "step 1: model saved"
+    (scores,) = (line["validation"] for line in log_of(tmp_path / "run") if "validation" in line)
+    assert (scores["mIoU"], scores["presence"]["count_absent"]) == (None, 1)
+    assert (tmp_path / "run/curves.png").exists()
+
+
 def test_runs_of_both_precisions_in_one_process(make_recipe: MakeRecipe, tmp_path: Path) -> None:
     stages = [{"steps": 2, "image_size": 32, "batch_size": 2}]
     losses = {}

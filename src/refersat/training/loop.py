@@ -114,7 +114,8 @@ def train(
             scores = setup.task.validate(devices, whole, tokenizer, setup.validation, image_size, request.check)
             if setup.validation and devices.anywhere(request.made):
                 return False
-            score: float = scores.get("mIoU", -math.inf)
+            found: float | None = scores.get("mIoU")  # None where all that is measured names nothing
+            score = -math.inf if found is None else found
             if devices.main:
                 shown = setup.validation if recipe.tensorboard else []
                 journal.validation(step, scores, setup.task.pictures(devices, whole, tokenizer, shown))
@@ -252,7 +253,5 @@ def _gone_on(step: int, steps: int, changed: Sequence[str]) -> str:
 
 
 def _told(step: int, scores: Mapping[str, Any]) -> str:
-    if "mIoU" not in scores:
-        return f"step {step}: model saved"
-    measures = (f"{name} {scores[name]:.2f}" for name in ("mIoU", "oIoU", "cumIoU") if name in scores)
-    return f"step {step}: {', '.join(measures)}, {scores['count']} phrases"
+    measures = [f"{name} {scores[name]:.2f}" for name in ("mIoU", "oIoU", "cumIoU") if scores.get(name) is not None]
+    return f"step {step}: " + (f"{', '.join(measures)}, {scores['count']} phrases" if measures else "model saved")
