@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -80,6 +80,7 @@ def run_on_ray(
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False  # ours tells of rows
         context.print_on_execution_start = False
+        context.target_max_block_size = 1  # each outcome is told at once, and not with the last one of its task
         workers = min(workers, len(units))
         tasks = _tasks(units, workers)
         items = [json.dumps([[unit.image, list(unit.phrases)] for unit in task]) for task in tasks]
@@ -94,10 +95,10 @@ def run_on_ray(
         )
         # Ray Data by itself starts a worker whose process or machine dies again, and so the task that it had.
         for row in data.iter_rows():
-            for outcome in json.loads(row["outcomes"]):
-                if _REFUSED in outcome:
-                    raise UserError(outcome[_REFUSED])
-                yield Outcome(**outcome)
+            outcome = json.loads(row["outcome"])
+            if _REFUSED in outcome:
+                raise UserError(outcome[_REFUSED])
+            yield Outcome(**outcome)
     except ray.exceptions.RayError as error:
         raise UserError(f"the cluster gave up ({_first_line(error)}): --resume goes on where it was") from error
     finally:
@@ -111,16 +112,19 @@ class _Actor:
         self._worker: Worker | None = None
         self._job, self._version = job, version
 
-    def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, list[str]]:
-        return {"outcomes": [self._run(str(item)) for item in batch["item"]]}
+    def __call__(self, batch: dict[str, NDArray[Any]]) -> Iterator[dict[str, list[str]]]:
+        for item in batch["item"]:
+            for outcome in self._run(str(item)):
+                yield {"outcome": [json.dumps(outcome)]}
 
-    def _run(self, item: str) -> str:
+    def _run(self, item: str) -> Iterator[dict[str, Any]]:
         try:
             worker = self._ready()
             units = [Unit(image, tuple(phrases)) for image, phrases in json.loads(item)]
-            return json.dumps([asdict(outcome) for outcome in worker.run(units)])
+            for outcome in worker.run(units):
+                yield asdict(outcome)
         except UserError as error:
-            return json.dumps([{_REFUSED: str(error)}])
+            yield {_REFUSED: str(error)}
 
     def _ready(self) -> Worker:
         if self._worker is None:
