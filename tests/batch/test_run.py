@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import signal
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -204,6 +205,14 @@ def test_a_worker_of_ray_tells_each_outcome_when_it_is_there(images: Path, tmp_p
     assert list(told) == []
     other = _Actor(Job(out, model="stand-in", load=stand_in.load), "9.9")({"item": np.array([task])})
     assert [list(json.loads(line)) for each in other for line in each["outcome"]] == [["refused"]]
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_where_no_cluster_answers_nobody_waits(images: Path, tmp_path: Path, scheme: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"{scheme}127.0.0.1:{taken.getsockname()[1]}"
+    with pytest.raises(UserError, match=rf"no Ray cluster at {address} \(Connection refused\)"):
+        stand_in.run(str(images), tmp_path / "out", "ray", address=address)
 
 
 @pytest.mark.slow

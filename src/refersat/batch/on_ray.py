@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -25,6 +26,7 @@ from refersat.errors import UserError
 _MOST_UNITS = 64  # that a task has; with fewer, Ray's own work on a large catalogue grows
 _TASKS_PER_WORKER = 16  # at least, so that all end together
 _REFUSED = "refused"
+_PATIENCE = 10.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -129,8 +131,6 @@ class _Actor:
     def _ready(self) -> Worker:
         if self._worker is None:
             if self._version != __version__:
-                import socket
-
                 here = f"{socket.gethostname()} has refersat {__version__}"
                 raise UserError(f"{here}, not {self._version}: install the same everywhere")
             self._worker = Worker(self._job)
@@ -142,6 +142,8 @@ def _connect(cluster: Cluster, threads: int) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
+    if cluster.address is not None:
+        _knock(cluster.address)
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if cluster.address is None and cluster.workers is not None:
         options["num_cpus"] = cluster.workers * threads
@@ -152,6 +154,23 @@ def _connect(cluster: Cluster, threads: int) -> None:
         where = f"at {cluster.address}" if cluster.address else "here"
         hint = "is it running? `ray status` tells" if cluster.address else "see the message"
         raise UserError(f"no Ray cluster {where} ({hint}): {_first_line(error)}") from error
+
+
+def _knock(address: str) -> None:
+    """Ray itself waits for minutes where nobody answers.
+
+    Raises:
+        UserError: nobody does.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdigit()):
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
+    except OSError as error:
+        raise UserError(
+            f"no Ray cluster at {address} ({error.strerror or error}): is it running? `ray status` there tells"
+        ) from error
 
 
 def _quiet() -> None:
