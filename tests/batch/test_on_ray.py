@@ -18,7 +18,6 @@ from tests.batch import stand_in
 from tests.batch.compare import answers
 from tests.batch.drivers import ENVIRONMENT, Start, finished, wait_until
 
-pytest.importorskip("ray", reason="Ray is an extra; the tests' environment has it")
 pytestmark = pytest.mark.slow
 
 IMAGES = 16
