@@ -43,6 +43,7 @@ def cluster() -> Iterator[Any]:
             patch.setenv(name, value)
         patch.setenv(stand_in.SECONDS, str(SLOW))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")  # no test touches the network
+        patch.setenv("RAY_worker_niceness", "0")  # by itself Ray lets workers yield to all else on the machine
         # On a busy machine nodes and workers take longer to start than Ray waits for them.
         patch.setenv("RAY_agent_register_timeout_ms", "900000")
         patch.setenv("RAY_worker_register_timeout_seconds", "900")
