@@ -1,7 +1,7 @@
 """What `refersat batch` costs besides the model, how it scales, and whether its memory stays flat.
 
     python benchmarks/batch.py --rows 200                                    # both engines, 1 and 2 workers
-    python benchmarks/batch.py --rows 2000 --engines local --side 128        # memory over many rows
+    python benchmarks/batch.py --rows 2000 --side 128 --image-size 128 --engines local        # memory over many rows
     python benchmarks/batch.py --rows 200 --model sleep:0.3                  # the engine alone, with a model that waits
     python benchmarks/batch.py --ledger 20000                                # the folder alone: what grows with it
 
@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -69,6 +70,16 @@ def write_images(folder: Path, count: int, side: int) -> None:
         place = Affine(0.3, 0, 500_000, 0, -0.3, 5_700_000)
         with rasterio.open(folder / f"{number:06}.tif", "w", driver="GTiff", transform=place, **shape) as target:
             target.write(values)
+
+
+def smaller(model: str, image_size: int, folder: Path) -> str:
+    """A copy of a model that looks at images at another size."""
+    from refersat.models.identity import model_folder
+
+    shutil.copytree(model_folder(model), folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "image_size": image_size}))
+    return str(folder)
 
 
 def memory_of_workers(engine: str) -> int:
@@ -178,10 +189,12 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=200)
-    parser.add_argument("--side", type=int, default=512, help="of the images, in pixels")
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="takes its first images instead of made-up ones")
+    parser.add_argument("--side", type=int, default=512, help="of made-up images, in pixels")
     parser.add_argument("--engines", nargs="+", default=["local", "ray"])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="of Ray")
     parser.add_argument("--model", default="built-in", help="a name, a folder, or sleep:SECONDS")
+    parser.add_argument("--image-size", type=int, metavar="PX", help="at which the model looks; its own by default")
     parser.add_argument("--ledger", type=int, metavar="N", help="measure a folder of N images instead")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -196,12 +209,18 @@ def main() -> None:
     speeds = {}
     with tempfile.TemporaryDirectory(prefix="refersat-") as folder:
         images = Path(folder) / "images"
-        write_images(images, asked.rows, asked.side)
+        if asked.images is None:
+            write_images(images, asked.rows, asked.side)
+        else:
+            images.mkdir()
+            for path in sorted(asked.images.iterdir())[: asked.rows]:
+                shutil.copyfile(path, images / path.name)
+        model = smaller(asked.model, asked.image_size, Path(folder) / "model") if asked.image_size else asked.model
         runs = [("local", 1)] if "local" in asked.engines else []
         runs += [("ray", workers) for workers in asked.workers] if "ray" in asked.engines else []
         for number, (engine, workers) in enumerate(runs):
             words = {"images": str(images), "out": f"{folder}/out-{number}", "engine": engine, "workers": workers}
-            row = measure_apart({**words, "model": asked.model})
+            row = measure_apart({**words, "model": model})
             speeds[engine, workers] = 1 / row["per_row"]
             print(
                 f"| {engine} | {workers} | {row['rows']} | {row['first']:.1f} | {row['per_row']:.3f} "

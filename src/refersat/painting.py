@@ -27,6 +27,5 @@ def outline(picture: NDArray[np.uint8], shape: NDArray[np.uint8], *, thickness: 
 
 def faded(picture: NDArray[np.uint8], *, colour: float, light: float) -> NDArray[np.uint8]:
     """A picture (H, W, 3) in which nothing was found: of its colours and its light only these shares are left."""
-    grey = picture.mean(axis=2, keepdims=True)
-    left: NDArray[np.uint8] = np.rint(light * (colour * picture + (1 - colour) * grey)).astype(np.uint8)
-    return left
+    weights = light * (colour * np.eye(3) + (1 - colour) / 3)  # what is not colour is grey, the mean of all three
+    return np.asarray(cv2.transform(picture, weights), dtype=np.uint8)

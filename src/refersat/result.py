@@ -111,7 +111,7 @@ class Result:
 
         mask, overlay = (stem.with_name(stem.name + ending) for ending in (".mask.tif", ".overlay.png"))
         picture = BytesIO()
-        self.overlay().save(picture, "PNG")
+        self.overlay().save(picture, "PNG", compress_level=1)  # a quarter of the time for the same size
         write_file(mask, mask_tiff(self.mask, self.image))
         write_file(overlay, picture.getvalue())
         return mask, overlay

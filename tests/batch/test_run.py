@@ -6,12 +6,18 @@ import csv
 import json
 import os
 import signal
+import socket
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet
 import pytest
 import shapely
 
+from refersat import __version__
+from refersat.batch.job import Job
+from refersat.batch.ledger import Ledger
+from refersat.batch.on_ray import _Actor
 from refersat.batch.run import Mode
 from refersat.errors import UserError
 from tests.batch import stand_in
@@ -168,7 +174,6 @@ def test_scenes_go_by_the_other_way(tmp_path: Path) -> None:
     from dataclasses import replace
 
     from refersat.batch.catalogue import read_catalogue
-    from refersat.batch.job import Job
     from refersat.batch.on_ray import Cluster
     from refersat.batch.run import make_engine, run_batch
 
@@ -185,6 +190,29 @@ def test_scenes_go_by_the_other_way(tmp_path: Path) -> None:
     run_batch(rows, again, here, watch=lambda outcomes, *_: list(outcomes))
     assert answers(tmp_path / "again") == answers(tmp_path / "out")
     assert [row["area_px"] for row in results(tmp_path / "out")] == ["150", "150"]
+
+
+def test_a_worker_of_ray_tells_each_outcome_when_it_is_there(images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    Ledger(out).work.mkdir(parents=True)
+    worker = _Actor(Job(out, model="stand-in", load=stand_in.load, kind="image"), __version__)
+    task = json.dumps([[str(path), ["the square"]] for path in sorted(images.iterdir())])
+    told = worker({"item": np.array([task])})
+    for number in range(1, 7):
+        (line,) = next(told)["outcome"]
+        assert finished(out) == number
+        assert (json.loads(line)["error"] is None) == (number > 1)
+    assert list(told) == []
+    other = _Actor(Job(out, model="stand-in", load=stand_in.load), "9.9")({"item": np.array([task])})
+    assert [list(json.loads(line)) for each in other for line in each["outcome"]] == [["refused"]]
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_where_no_cluster_answers_nobody_waits(images: Path, tmp_path: Path, scheme: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"{scheme}127.0.0.1:{taken.getsockname()[1]}"
+    with pytest.raises(UserError, match=rf"no Ray cluster at {address} \(Connection refused\)"):
+        stand_in.run(str(images), tmp_path / "out", "ray", address=address)
 
 
 @pytest.mark.slow

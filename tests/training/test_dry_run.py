@@ -14,6 +14,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from refersat.errors import UserError
 from refersat.models.rs2sam2 import RS2Sam2Config
 from refersat.training.batch import Batch
+from refersat.training.devices import crowded
 from refersat.training.dry_run import cost_of, dry_run, measured_speed
 from refersat.training.initialise import empty_model
 from refersat.training.objective import Trainee
@@ -157,6 +158,21 @@ def test_the_attention_that_will_run_is_what_is_counted(
     with pytest.raises(InterruptedError) as built:
         dry_run(make_sample_recipe(optimizer={"precision": precision}))
     assert (str(built.value) == "eager") == (precision == "bfloat16" and device == "cpu")
+
+
+@pytest.mark.parametrize(
+    ("cores", "load", "threads", "fewer"),
+    [(2, 0.1, 2, None), (2, 1.1, 2, 1), (2, 9.0, 2, 1), (2, 9.0, 1, None), (16, 5.0, 16, 11), (16, 5.0, 8, None)],
+)
+def test_threads_that_would_stand_in_each_others_way_are_told(
+    monkeypatch: pytest.MonkeyPatch, cores: int, load: float, threads: int, fewer: int | None
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
+    monkeypatch.setattr("torch.get_num_threads", lambda: threads)
+    lines = crowded(torch.device("cpu"))
+    assert [line.rpartition("=")[2] for line in lines] == ([] if fewer is None else [str(fewer)])
+    assert crowded(torch.device("cuda")) == []
 
 
 @pytest.mark.parametrize(("fast", "precision"), [(False, "bfloat16"), (True, "bfloat16"), (False, "float32")])

@@ -26,10 +26,11 @@ def test_facts_tell_recipe_data_weights_and_machine(make_recipe: Callable[..., R
     file.write_bytes(b"weights")
     source: Any = SimpleNamespace(checkpoint=SimpleNamespace(entries={"a": SimpleNamespace(file=file)}))
     start = Start(config=SimpleNamespace(), sources=(source,))  # type: ignore[arg-type]
-    facts = json.loads(json.dumps(facts_of(make_recipe(seed=7), start, "abc", DEVICES)))
+    setup: Any = SimpleNamespace(recipe=make_recipe(seed=7), start=start, fingerprint="abc")
+    facts = json.loads(json.dumps(facts_of(setup, "def", DEVICES)))
     assert facts["refersat"] == refersat.__version__
     assert facts["recipe"]["seed"] == 7
-    assert facts["data_sha256"] == "abc"
+    assert (facts["data_sha256"], facts["data_files_sha256"]) == ("abc", "def")
     assert facts["weights_sha256"] == {"sam2.pt": hashlib.sha256(b"weights").hexdigest()}
     assert (facts["run"]["processes"], facts["run"]["sharded"], facts["run"]["device"]) == (2, True, "cpu")
     assert str(tmp_path) not in json.dumps(facts)
@@ -45,7 +46,8 @@ def test_facts_tell_recipe_data_weights_and_machine(make_recipe: Callable[..., R
 )
 def test_no_place_of_a_machine_is_told(train: str | list[str], told: list[str]) -> None:
     recipe = load_recipe("rs2sam2-rrsisd", [f"data.train={json.dumps(train)}", "init.sam2=/home/someone/sam2.pt"])
-    facts = facts_of(recipe, Start(config=SimpleNamespace()), "abc", DEVICES)  # type: ignore[arg-type]
+    start = Start(config=SimpleNamespace())  # type: ignore[arg-type]
+    facts = facts_of(SimpleNamespace(recipe=recipe, start=start, fingerprint="abc"), "def", DEVICES)  # type: ignore[arg-type]
     assert facts["recipe"]["data"]["train"] == told
     assert facts["recipe"]["init"]["sam2"] == "sam2.pt"
     assert "someone" not in json.dumps(facts)

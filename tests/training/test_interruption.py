@@ -82,7 +82,9 @@ def test_who_asks_is_told_at_once_and_once(
         told = capfd.readouterr().err
         if not again:
             signal.raise_signal(number)
-    line = "stopping after this step, to save the state" + ("; Ctrl-C again stops at once" if again else "")
+    line = "stopping as soon as this step is done, to save the state" + (
+        "; Ctrl-C again stops at once" if again else ""
+    )
     assert told == line + "\n"
     assert capfd.readouterr().err == ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -192,22 +193,24 @@ def test_the_other_commands_take_the_model(uninterrupted: Path, triplets: Path, 
 
 
 @pytest.mark.usefixtures("no_network")
-def test_transformers_reads_and_sends_the_model(uninterrupted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_transformers_reads_and_sends_the_model(
+    uninterrupted: Path, data_set: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def no_card(*_: Any, **__: Any) -> None:
         raise LocalEntryNotFoundError("a new repository has none")
 
+    def send(self: RS2Sam2Model, folder: str, *_: Any, **__: Any) -> None:
+        shutil.copytree(folder, uninterrupted / "sent")
+
     model = RS2Sam2Model.from_pretrained(uninterrupted / "best")
-    sent: list[str] = []
     hub = SimpleNamespace(create_repo=lambda repo_id, **_: SimpleNamespace(repo_id=repo_id))
     monkeypatch.setattr("transformers.utils.hub.hf_api", lambda: hub)
     monkeypatch.setattr("transformers.utils.hub.ModelCard.load", no_card)
-    monkeypatch.setattr(
-        RS2Sam2Model,
-        "_upload_modified_files",
-        lambda self, folder, *_, **__: sent.extend(path.name for path in Path(folder).iterdir()),
-    )
+    monkeypatch.setattr(RS2Sam2Model, "_upload_modified_files", send)
     model.push_to_hub("someone/their-model")
-    assert {"config.json", "model.safetensors"} <= set(sent)
+    image = str(data_set.images / "0.png")
+    own, sent = (refersat.load(uninterrupted / name, device="cpu")(image, "the ship") for name in ("best", "sent"))
+    np.testing.assert_array_equal(sent.probability, own.probability)
 
 
 def test_no_other_bar_is_drawn_into_ours(
@@ -273,6 +276,22 @@ def test_without_anything_to_measure_the_last_model_counts(make_sample_recipe: M
         data={"validation_split": None}, stages=[{"steps": 1, "image_size": 32, "batch_size": 1}]
     )
     assert train(recipe, tmp_path / "run") == tmp_path / "run/model"
+
+
+def test_where_all_that_is_measured_names_nothing_the_last_model_counts(
+    make_sample_recipe: MakeRecipe, write_triplets: Callable[..., Path], tmp_path: Path
+) -> None:
+    ship = ("ship", 8, 8, 24, 24)
+    data = write_triplets(tmp_path / "data", [("train", "a ship", ship), ("train", "it", None), ("val", "it", None)])
+    recipe = make_sample_recipe(
+        data={"train": f"triplets:{data}"}, stages=[{"steps": 1, "image_size": 32, "batch_size": 1}]
+    )
+    told: list[str] = []
+    assert train(recipe, tmp_path / "run", tell=told.append) == tmp_path / "run/model"
+    assert told[-1] == "step 1: model saved"
+    (scores,) = (line["validation"] for line in log_of(tmp_path / "run") if "validation" in line)
+    assert (scores["mIoU"], scores["presence"]["count_absent"]) == (None, 1)
+    assert (tmp_path / "run/curves.png").exists()
 
 
 def test_runs_of_both_precisions_in_one_process(make_recipe: MakeRecipe, tmp_path: Path) -> None:

@@ -7,12 +7,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from refersat.errors import UserError
+from refersat.evaluation.run import evaluate_samples
+from refersat.training import courses, validation
 from refersat.training.interruption import Stopped
+from refersat.training.layouts import look
 from refersat.training.loop import train
 from tests.training.runs import MakeRecipe, fingerprint, log_of, losses_of
 
@@ -78,6 +83,58 @@ def test_a_stop_before_a_validation_puts_it_off(uninterrupted: Path, make_recipe
     assert losses_of(out) == losses_of(uninterrupted)
     for name in ("model", "best"):
         assert fingerprint(out / name) == fingerprint(uninterrupted / name)
+
+
+@pytest.mark.parametrize("last", [3, 6])
+def test_a_stop_is_obeyed_in_the_middle_of_a_validation(
+    uninterrupted: Path, make_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: int
+) -> None:
+    def stopped(*words: Any, on_sample: Callable[[], None], **named: Any) -> Any:
+        def ask() -> None:
+            seen.append(len(losses_of(out)))
+            if len(losses_of(out)) == last:
+                signal.raise_signal(signal.SIGTERM)
+            on_sample()
+
+        return evaluate_samples(*words, on_sample=ask, **named)
+
+    out, seen = tmp_path / "stopped", list[int]()
+    with monkeypatch.context() as patch:
+        patch.setattr(validation, "evaluate_samples", stopped)
+        with pytest.raises(Stopped, match=f"stopped after {last} of 6 steps"):
+            train(make_recipe(), out)
+    assert seen.count(last) == 1  # of four
+    assert [line["step"] for line in log_of(out) if "validation" in line] == [3][: last // 6]
+    train(make_recipe(), out, resume=True)
+    scores = [[line for line in log_of(each) if "validation" in line] for each in (out, uninterrupted)]
+    assert scores[0] == scores[1]
+    assert losses_of(out) == losses_of(uninterrupted)
+    for name in ("model", "best"):
+        assert fingerprint(out / name) == fingerprint(uninterrupted / name)
+
+
+def test_a_stop_is_obeyed_while_the_model_looks(
+    make_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*words: Any, advance: Callable[[int], None], **named: Any) -> Any:
+        signal.raise_signal(signal.SIGTERM)
+        return look(*words, advance=advance, **named)
+
+    stages = [
+        {"steps": 2, "image_size": 32, "batch_size": 2, "phrases_per_view": 2},
+        {"steps": 3, "image_size": 64, "batch_size": 2, "phrases_per_view": 6, "only": "selection", "views": 12},
+    ]
+    recipe = make_recipe(model={"selection": True}, stages=stages, validate_every=5)
+    train(recipe, tmp_path / "whole")
+    out = tmp_path / "stopped"
+    with monkeypatch.context() as patch:
+        patch.setattr(courses, "look", stopped)
+        with pytest.raises(Stopped, match="stopped after 2 of 5 steps"):
+            train(recipe, out)
+    assert not list(out.glob("layouts-*"))
+    train(recipe, out, resume=True)
+    assert losses_of(out) == losses_of(tmp_path / "whole")
+    assert fingerprint(out / "model") == fingerprint(tmp_path / "whole/model")
 
 
 def test_a_second_interrupt_is_immediate(make_recipe: MakeRecipe, tmp_path: Path) -> None:

@@ -14,8 +14,10 @@ import torch
 
 from refersat.data.samples import Sample
 from refersat.data.triplets import read_triplets
+from refersat.evaluation.run import evaluate_samples
 from refersat.segmenter import Segmenter
 from refersat.training import validation
+from refersat.training.interruption import CutShort
 from refersat.training.pictures import pictures_of
 from refersat.training.validation import spread_evenly, validate
 
@@ -70,6 +72,21 @@ def test_every_sample_counts_once(scores_of: Callable[[int], list[dict[str, Any]
     assert (alone["count"], alone["presence"]["count_absent"]) == (5, 2)
     together = scores_of(processes)[-1]  # the last one has gathered all parts
     assert json.dumps(together, sort_keys=True) == json.dumps(alone, sort_keys=True)
+
+
+def test_who_is_cut_short_still_tells_the_others(
+    scores_of: Callable[[int], list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(*words: Any, **named: Any) -> Any:
+        asked.append(words)
+        if len(asked) == 2:
+            raise CutShort
+        return evaluate_samples(*words, **named)
+
+    asked: list[Any] = []
+    monkeypatch.setattr(validation, "evaluate_samples", cut)
+    found = scores_of(2)
+    assert found[-1]["count"] + found[-1]["presence"]["count_absent"] == 4  # of seven, every second one
 
 
 def test_without_samples_nothing_is_measured(model: Any) -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Generator, Sequence
+import socket
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ from refersat.errors import UserError
 _MOST_UNITS = 64  # that a task has; with fewer, Ray's own work on a large catalogue grows
 _TASKS_PER_WORKER = 16  # at least, so that all end together
 _REFUSED = "refused"
+_PATIENCE = 10.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def run_on_ray(
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False  # ours tells of rows
         context.print_on_execution_start = False
+        context.target_max_block_size = 1  # each outcome is told at once, and not with the last one of its task
         workers = min(workers, len(units))
         tasks = _tasks(units, workers)
         items = [json.dumps([[unit.image, list(unit.phrases)] for unit in task]) for task in tasks]
@@ -94,10 +97,10 @@ def run_on_ray(
         )
         # Ray Data by itself starts a worker whose process or machine dies again, and so the task that it had.
         for row in data.iter_rows():
-            for outcome in json.loads(row["outcomes"]):
-                if _REFUSED in outcome:
-                    raise UserError(outcome[_REFUSED])
-                yield Outcome(**outcome)
+            outcome = json.loads(row["outcome"])
+            if _REFUSED in outcome:
+                raise UserError(outcome[_REFUSED])
+            yield Outcome(**outcome)
     except ray.exceptions.RayError as error:
         raise UserError(f"the cluster gave up ({_first_line(error)}): --resume goes on where it was") from error
     finally:
@@ -111,22 +114,23 @@ class _Actor:
         self._worker: Worker | None = None
         self._job, self._version = job, version
 
-    def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, list[str]]:
-        return {"outcomes": [self._run(str(item)) for item in batch["item"]]}
+    def __call__(self, batch: dict[str, NDArray[Any]]) -> Iterator[dict[str, list[str]]]:
+        for item in batch["item"]:
+            for outcome in self._run(str(item)):
+                yield {"outcome": [json.dumps(outcome)]}
 
-    def _run(self, item: str) -> str:
+    def _run(self, item: str) -> Iterator[dict[str, Any]]:
         try:
             worker = self._ready()
             units = [Unit(image, tuple(phrases)) for image, phrases in json.loads(item)]
-            return json.dumps([asdict(outcome) for outcome in worker.run(units)])
+            for outcome in worker.run(units):
+                yield asdict(outcome)
         except UserError as error:
-            return json.dumps([{_REFUSED: str(error)}])
+            yield {_REFUSED: str(error)}
 
     def _ready(self) -> Worker:
         if self._worker is None:
             if self._version != __version__:
-                import socket
-
                 here = f"{socket.gethostname()} has refersat {__version__}"
                 raise UserError(f"{here}, not {self._version}: install the same everywhere")
             self._worker = Worker(self._job)
@@ -138,6 +142,8 @@ def _connect(cluster: Cluster, threads: int) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
+    if cluster.address is not None:
+        _knock(cluster.address)
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if cluster.address is None and cluster.workers is not None:
         options["num_cpus"] = cluster.workers * threads
@@ -148,6 +154,23 @@ def _connect(cluster: Cluster, threads: int) -> None:
         where = f"at {cluster.address}" if cluster.address else "here"
         hint = "is it running? `ray status` tells" if cluster.address else "see the message"
         raise UserError(f"no Ray cluster {where} ({hint}): {_first_line(error)}") from error
+
+
+def _knock(address: str) -> None:
+    """Ray itself waits for minutes where nobody answers.
+
+    Raises:
+        UserError: nobody does.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdigit()):
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
+    except OSError as error:
+        raise UserError(
+            f"no Ray cluster at {address} ({error.strerror or error}): is it running? `ray status` there tells"
+        ) from error
 
 
 def _quiet() -> None:

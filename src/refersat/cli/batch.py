@@ -234,7 +234,7 @@ def _watch(outcomes: Iterator[Outcome], rows: int, before: int) -> None:
     if before:
         _say(f"{before:,} of {rows:,} rows are done or at fault already")
     began = told = time.monotonic()
-    done = failed = 0
+    done = failed = first = 0
     is_terminal = Console(stderr=True).is_terminal
     with bar("rows", "{task.fields[more]}", disable=not is_terminal) as shown:
         task = shown.add_task("", total=rows, completed=before, more="loading the model")
@@ -242,7 +242,9 @@ def _watch(outcomes: Iterator[Outcome], rows: int, before: int) -> None:
             done += outcome.phrases
             failed += outcome.phrases if outcome.error else 0
             now = time.monotonic()
-            rate = done / max(now - began, 1e-9)
+            if not first:  # loading the model says nothing about the rows
+                began, first = now, done
+            rate = (done - first) / max(now - began, 1e-9) or done / max(outcome.seconds, 1e-9)
             more = f"{failed:,} failed, {rate:.3g} rows/s"
             shown.update(task, completed=before + done, more=more)
             if not is_terminal and now - told >= _LOG_EVERY:

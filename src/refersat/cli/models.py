@@ -1,7 +1,8 @@
-"""`refersat models`: what there is, what is known about it, how to get it."""
+"""`refersat models`: what there is, what is known about it, how to get it and to pass it on."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,14 +13,14 @@ from refersat.errors import UserError
 if TYPE_CHECKING:
     from refersat.models.zoo import ModelCard, Numbers
 
-app = typer.Typer(help="List, describe, fetch, convert and assemble models.", no_args_is_help=True)
+app = typer.Typer(help="List, describe, fetch, convert, assemble and push models.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout and nothing else.")]
 
 
 @app.callback()
 def models() -> None:
-    """List, describe, fetch, convert and assemble models."""
+    """List, describe, fetch, convert, assemble and push models."""
 
 
 @app.command("list")
@@ -99,6 +100,27 @@ def convert(
     with Console(stderr=True).status(f"converting {source}"):
         hub.convert(source, target)
     typer.echo(target)
+
+
+@app.command()
+def push(
+    folder: Annotated[Path, typer.Argument(help="A model folder: runs/NAME/best of a training run, say.")],
+    repository: Annotated[
+        str, typer.Argument(help="OWNER/NAME on Hugging Face; made if missing.", metavar="OWNER/NAME")
+    ],
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+) -> None:
+    """Send a model folder to Hugging Face: weights, configuration, tokenizer, and what is known about it.
+
+    `hf auth login`, or HF_TOKEN, says who you are.
+    """
+    from rich.console import Console
+
+    from refersat.models import publish
+
+    console = Console(stderr=True)
+    report = partial(console.print, highlight=False)
+    typer.echo(publish.push(folder, repository, private=private, report=report))
 
 
 @app.command()

@@ -97,6 +97,7 @@ def read_phrase_files(
                 load_mask=partial(read_mask, mask, above=layout.above),
                 split=line.split,
                 image_id=line.name,
+                mask_file=mask,
             )
         )
     name = layout.name or root.name

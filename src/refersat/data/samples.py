@@ -26,6 +26,7 @@ class Sample:
         phrase: as published.
         load_mask: reads the truth, bool (H, W), when called; None where the data set has no mask for the phrase: it
             names nothing (`absent`), or the data set has `boxes` only.
+        mask_file: the file that `load_mask` reads, where the mask has one of its own.
         boxes: of the targets where the data set says them; recomputed from the mask where its own cannot be trusted.
         type: kind of phrase ("position", "absent-category", ...), if known.
         category: kind of object, if known.
@@ -44,6 +45,7 @@ class Sample:
     split: str | None = None
     image_id: str | None = None
     absent: bool = False
+    mask_file: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,7 @@ def _sample(item: dict[str, Any], folder: Path) -> Sample:
         split=_text_or_none(item.get("split")),
         image_id=item["image"],
         absent=item["mask"] is None,
+        mask_file=None if item["mask"] is None else folder / item["mask"],
     )
 
 

@@ -15,7 +15,6 @@ from typing import cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.models.sam2.modeling_sam2 import (
     Sam2FeedForward,
@@ -34,6 +33,7 @@ from refersat.models.hiera import FusedHiera, per_phrase
 from refersat.models.mask_prompt import MaskPromptGenerator, as_mask_prompt
 from refersat.models.selection import FIRST_BIAS, InstanceSelector, Selection, both
 from refersat.models.tracing import surely
+from refersat.models.with_tokenizer import WithTokenizer
 
 __all__ = ["RS2Sam2Config", "RS2Sam2Model", "RS2Sam2Output"]
 
@@ -121,7 +121,7 @@ class Seen:
     maps: tuple[Tensor, ...] = ()
 
 
-class RS2Sam2Model(PreTrainedModel):
+class RS2Sam2Model(WithTokenizer):
     """Image and phrase in, mask logits out."""
 
     config_class = RS2Sam2Config

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from refersat.models.rs2sam2 import RS2Sam2Model
 from refersat.text.phrases import Tokenizer
 from refersat.training.batch import AnyBatch
 from refersat.training.devices import Devices
 from refersat.training.generated import PhraseSampler
+from refersat.training.interruption import CutShort, StopRequest
 from refersat.training.layout_sampler import LayoutSampler
 from refersat.training.layouts import load, look, save
 from refersat.training.parameters import MovingAverage
@@ -31,6 +33,7 @@ class Courses:
         trainee: what learns from the batches; at the beginning of a course it is asked what it sees.
         average: of its weights, with which it looks: they are what is used in the end.
         devices: of this process.
+        request: that ends the batches where it comes while the model is asked what it sees.
         tell: called with lines for people.
     """
 
@@ -42,6 +45,7 @@ class Courses:
         trainee: AnyTrainee,
         average: MovingAverage,
         devices: Devices,
+        request: StopRequest,
         tell: Callable[[str], None],
     ) -> None:
         self._setup = setup
@@ -50,10 +54,13 @@ class Courses:
         self._model = trainee.model
         self._average = average
         self._devices = devices
+        self._request = request
         self._tell = tell
 
     def batches(self, step: int) -> Iterator[tuple[AnyBatch, ...]]:
         """This process's share of the batch of each step from this one (from 0) on.
+
+        They end early where a stop is asked for before a course.
 
         Raises:
             UserError: what could not be read.
@@ -63,10 +70,12 @@ class Courses:
         while step < schedule.steps:
             course = schedule.course(step)
             sampler = self._sampler(course, begun=step > course.start)
+            if sampler is None:
+                return
             yield from stream(sampler, schedule, share, steps=range(step, course.stop), workers=recipe.workers)
             step = course.stop
 
-    def _sampler(self, course: range, *, begun: bool) -> Sampler:
+    def _sampler(self, course: range, *, begun: bool) -> Sampler | None:
         setup, devices = self._setup, self._devices
         sampler = setup.sampler(self._tokenizer, self._model.config)
         if setup.schedule.stage_at(course.start).only is None:
@@ -74,14 +83,17 @@ class Courses:
         assert isinstance(sampler, PhraseSampler)
         path = self._folder.layouts(course.start)
         if not begun:
-            self._look(course, sampler)
-            devices.accelerator.wait_for_everyone()
+            with suppress(CutShort):
+                self._look(course, sampler)
+            if devices.anywhere(self._request.made):
+                return None
         return LayoutSampler(load(path, sampler), sampler, self._tokenizer, seed=setup.recipe.seed)
 
     def _look(self, course: range, sampler: PhraseSampler) -> None:
         stage = self._setup.schedule.stage_at(course.start)
 
         def advance(done: int) -> None:
+            self._request.check()
             if done * _TOLD // stage.views > (done - 1) * _TOLD // stage.views:
                 self._tell(f"looked at {done:,} of {stage.views:,} views")
 

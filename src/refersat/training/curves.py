@@ -48,7 +48,7 @@ def draw_curves(log: Path, *, name: str) -> bytes | None:
         _Panel("loss", losses if len(smoothed) < len(steps) else {"": smoothed}),  # one of the two would hide the other
         _Panel("learning rate", {"": _thinned(steps, "rate")}, "{:.1e}".format),
     ]
-    scored = [entry for entry in validations if "mIoU" in entry["validation"]]
+    scored = [entry for entry in validations if entry["validation"].get("mIoU") is not None]
     if scored:
         measures = [each for each in _MEASURES if each in scored[0]["validation"]]
         lines = {each: [(entry["step"], entry["validation"][each]) for entry in scored] for each in measures}

@@ -64,6 +64,21 @@ def slow_precision(recipe: Recipe, device: torch.device) -> list[str]:
     ]
 
 
+def crowded(device: torch.device) -> list[str]:
+    """A line for people where other programs use the cores that threads would wait for each other on; else none."""
+    cores, threads = os.cpu_count() or 1, torch.get_num_threads()
+    if device.type != "cpu" or threads == 1 or not hasattr(os, "getloadavg"):
+        return []
+    load = os.getloadavg()[0]
+    free = max(1, int(cores - load + 0.5))
+    if threads <= free:
+        return []
+    return [
+        f"other programs use this machine (load {load:.1f} on {cores} cores): {threads} threads that wait for each "
+        f"other can be several times slower than OMP_NUM_THREADS={free}"
+    ]
+
+
 def choose_attention(config: PreTrainedConfig, recipe: Recipe, device: torch.device) -> None:
     """Let a model compute attention in the way that is fastest for the recipe's precision there."""
     if recipe.optimizer.precision == "bfloat16" and device.type == "cpu":
@@ -126,6 +141,12 @@ class Devices:
         """Scale all gradients down to a norm of at most `most`; the norm before, a scalar."""
         norm = self.accelerator.clip_grad_norm_([p for p in trainee.parameters() if p.grad is not None], most)
         return whole(norm)
+
+    def anywhere(self, here: bool) -> bool:
+        """Whether something is so in any process; all have to ask."""
+        if here:
+            self.accelerator.set_trigger()
+        return bool(self.accelerator.check_trigger())
 
     def total(self, values: Tensor) -> Tensor:
         """The sum over all processes."""

@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers.models.deformable_detr.modeling_deformable_detr import DeformableDetrEncoderLayer
 
 from refersat.device import choose_device
-from refersat.training.devices import check_shares, choose_attention, slow_precision
+from refersat.training.devices import check_shares, choose_attention, crowded, slow_precision
 from refersat.training.initialise import empty_model
 from refersat.training.parts import checkpoint_activations, summaries
 from refersat.training.recipe import Recipe, Stage
@@ -73,6 +73,7 @@ def dry_run(recipe: Recipe, *, processes: int = 1) -> list[str]:
         _disk_line(trainee, recipe),
         _time_line(setup, costs, device),
         *slow_precision(recipe, device),
+        *crowded(device),
     ]
 
 

@@ -14,12 +14,12 @@ import refersat
 from refersat import __version__
 from refersat.models import store
 from refersat.training.devices import Devices
-from refersat.training.initialise import Start
-from refersat.training.recipe import Recipe
+from refersat.training.setup import Setup
 
 
-def facts_of(recipe: Recipe, start: Start, fingerprint: str, devices: Devices) -> dict[str, Any]:
-    """Everything that does not change while the run goes on, as plain values."""
+def facts_of(setup: Setup, data_files: str, devices: Devices) -> dict[str, Any]:
+    """Everything that does not change while the run goes on, as plain values; `data_files` is their fingerprint."""
+    recipe, start = setup.recipe, setup.start
     files = {entry.file for source in start.sources for entry in source.checkpoint.entries.values()}
     return {
         "refersat": __version__,
@@ -27,7 +27,8 @@ def facts_of(recipe: Recipe, start: Start, fingerprint: str, devices: Devices) -
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "recipe": _without_folders(recipe.model_dump()),
-        "data_sha256": fingerprint,
+        "data_sha256": setup.fingerprint,
+        "data_files_sha256": data_files,
         "weights_sha256": {file.name: store.sha256(file) for file in sorted(files)},
         "run": {
             "device": str(devices.device.type),

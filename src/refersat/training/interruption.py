@@ -15,10 +15,14 @@ class Stopped(KeyboardInterrupt):
     """A run ended early because it was asked to, after its state was saved."""
 
 
+class CutShort(Exception):  # noqa: N818 - no error
+    """Long work between two steps was left because a stop was asked for; it is done again when the run goes on."""
+
+
 _LAUNCHED = "TORCHELASTIC_RUN_ID"
 """In the environment of processes that `torchrun` or `accelerate launch` has started."""
 
-_STOPPING = "stopping after this step, to save the state"
+_STOPPING = "stopping as soon as this step is done, to save the state"
 
 
 class StopRequest:
@@ -43,6 +47,15 @@ class StopRequest:
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._handlers[number] = signal.signal(number, self._make)
         return self
+
+    def check(self) -> None:
+        """Leave long work between two steps where a stop was asked for.
+
+        Raises:
+            CutShort: it was.
+        """
+        if self.made:
+            raise CutShort
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

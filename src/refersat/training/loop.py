@@ -20,7 +20,8 @@ from refersat.training.batch import AnyBatch
 from refersat.training.checkpoints import Learner
 from refersat.training.courses import Courses
 from refersat.training.curves import draw_curves
-from refersat.training.devices import Devices, choose_attention, slow_precision
+from refersat.training.data_files import files_of, fingerprint
+from refersat.training.devices import Devices, choose_attention, crowded, slow_precision
 from refersat.training.facts import facts_of
 from refersat.training.interruption import Stopped, StopRequest
 from refersat.training.journal import Journal, PhraseTerms, phrase_terms
@@ -73,17 +74,18 @@ def train(
     with devices.accelerator.main_process_first():
         tokenizer = setup.tokenizer(folder.tokenizer, new=devices.main and not resume)
 
+    data_files = fingerprint(files_of(setup)) if devices.main else ""
     trainee = _trainee(setup, devices, tokenizer.vocab_size)
     model = trainee.model
     told = parts_table(summaries(model, dict(setup.start.origins)), recipe) if devices.main else []
-    told += slow_precision(recipe, devices.device)
+    told += slow_precision(recipe, devices.device) + crowded(devices.device)
     prepared = devices.prepare(trainee)
     optimizer = _optimizer(trainee, recipe)
     average = MovingAverage(model, recipe.optimizer.average)
     learner = Learner(trainee, optimizer, average)
     prepared.train()
 
-    step, best, measured = 0, -math.inf, 0
+    step, best, measured, stopping = 0, -math.inf, 0, False
     changed: list[str] = []
     if resume:
         state = folder.checkpoints.load()
@@ -93,43 +95,49 @@ def train(
         step, best, measured = state["step"], state["best"], state["measured"]
         if devices.main:
             changed = folder.go_on(recipe, step)
-            changed += ["(the data itself)"] if state["data"] != setup.fingerprint else []
+            changed += ["(the lists of the data)"] if state["data"] != setup.fingerprint else []
+            changed += ["(the files of the data)"] if state.get("files", data_files) != data_files else []
     if devices.main:
         journal = Journal(folder, tensorboard=recipe.tensorboard, done=step)
-        facts = facts_of(recipe, setup.start, setup.fingerprint, devices)
+        facts = facts_of(setup, data_files, devices)
         for line in told:
             tell(line)
         if resume:
             tell(_gone_on(step, schedule.steps, changed))
             journal.note(step, resumed=True, recipe_changed=changed)
 
-    def measure() -> float:
-        """Score the model as it is now, and keep it; the best score so far."""
+    def measure() -> bool:
+        """Score the model as it is now, and keep it; False where a stop was asked for before that was done."""
+        nonlocal best, measured
         image_size = schedule.stage_at(step - 1).image_size
         with average.in_place(model), devices.whole_model(model) as whole:
-            scores = setup.task.validate(devices, whole, tokenizer, setup.validation, image_size)
-            score: float = scores.get("mIoU", -math.inf)
+            scores = setup.task.validate(devices, whole, tokenizer, setup.validation, image_size, request.check)
+            if setup.validation and devices.anywhere(request.made):
+                return False
+            found: float | None = scores.get("mIoU")  # None where all that is measured names nothing
+            score = -math.inf if found is None else found
             if devices.main:
                 shown = setup.validation if recipe.tensorboard else []
                 journal.validation(step, scores, setup.task.pictures(devices, whole, tokenizer, shown))
                 folder.save_model(whole, tokenizer, {**facts, "step": step, "scores": scores}, best=score > best)
                 tell(_told(step, scores))
-        return max(best, score)
+        best, measured = max(best, score), step
+        return True
 
     def save() -> None:
         """Keep all that is needed to go on."""
-        state = {**learner.state(), "step": step, "best": best, "measured": measured, "data": setup.fingerprint}
+        state = {**learner.state(), "step": step, "best": best, "measured": measured}
         if devices.main:
-            folder.checkpoints.save(step, state)
+            folder.checkpoints.save(step, {**state, "data": setup.fingerprint, "files": data_files})
 
-    courses = Courses(setup, folder, tokenizer, trainee, average, devices, tell)
-    stopping = False
+    request = StopRequest(answers=devices.main)
+    courses = Courses(setup, folder, tokenizer, trainee, average, devices, request, tell)
     began = time.perf_counter()
-    with StopRequest(answers=devices.main) as request:
+    with request:
         if measured < step and schedule.validates_after(step):  # the stop came first
-            best, measured = measure(), step
+            stopping = not measure()
             save()
-        for batches in courses.batches(step):
+        for batches in () if stopping else courses.batches(step):
             stage, rate = schedule.stage_at(step), schedule.rate(step)
             trainee.weights = setup.loss_of(stage)
             for group in optimizer.param_groups:
@@ -151,11 +159,9 @@ def train(
                 speed = stage.batch_size / seconds
                 report(step, {"loss": numbers["loss"], "views/s": speed, "steps": schedule.steps})
 
-            if request.made:
-                devices.accelerator.set_trigger()
-            stopping = devices.accelerator.check_trigger() and step < schedule.steps  # asking one process stops all
+            stopping = devices.anywhere(request.made) and step < schedule.steps  # asking one process stops all
             if not stopping and schedule.validates_after(step):
-                best, measured = measure(), step
+                stopping = not measure()
             if stopping or schedule.saves_after(step):
                 save()
             if stopping:
@@ -163,6 +169,9 @@ def train(
             if measured == step:
                 devices.accelerator.wait_for_everyone()
                 began = time.perf_counter()
+        if step < schedule.steps and not stopping:  # asked for before the model was to see what it learns from
+            stopping = True
+            save()
     devices.accelerator.wait_for_everyone()
     if devices.main:
         journal.close()
@@ -244,7 +253,5 @@ def _gone_on(step: int, steps: int, changed: Sequence[str]) -> str:
 
 
 def _told(step: int, scores: Mapping[str, Any]) -> str:
-    if "mIoU" not in scores:
-        return f"step {step}: model saved"
-    measures = (f"{name} {scores[name]:.2f}" for name in ("mIoU", "oIoU", "cumIoU") if name in scores)
-    return f"step {step}: {', '.join(measures)}, {scores['count']} phrases"
+    measures = [f"{name} {scores[name]:.2f}" for name in ("mIoU", "oIoU", "cumIoU") if scores.get(name) is not None]
+    return f"step {step}: " + (f"{', '.join(measures)}, {scores['count']} phrases" if measures else "model saved")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,10 +88,16 @@ class Segmentation:
             )
 
     def validate(
-        self, devices: Devices, model: RS2Sam2Model, tokenizer: Any, samples: Sequence[Sample], image_size: int
+        self,
+        devices: Devices,
+        model: RS2Sam2Model,
+        tokenizer: Any,
+        samples: Sequence[Sample],
+        image_size: int,
+        on_sample: Callable[[], None],
     ) -> dict[str, Any]:
         """See `Task.validate`."""
-        return validate(devices, model, tokenizer, samples, image_size)
+        return validate(devices, model, tokenizer, samples, image_size, on_sample)
 
     def pictures(
         self, devices: Devices, model: RS2Sam2Model, tokenizer: Any, samples: Sequence[Sample]

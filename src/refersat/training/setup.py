@@ -40,7 +40,7 @@ class Setup:
         start: the model's configuration and where its weights come from.
         source: outlined objects to generate phrases for, or samples as they are.
         validation: what is measured.
-        fingerprint: sha256 of what lists the data.
+        fingerprint: sha256 of what lists the data; `data_files` has one of the files themselves.
         schedule: in steps.
         task: what kind of model it is about.
         untaught: loss terms that the data cannot give.

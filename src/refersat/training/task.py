@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -48,9 +48,18 @@ class Task(Protocol):
         """A batch of so many views without values (PyTorch's meta device)."""
 
     def validate(
-        self, devices: Devices, model: Any, tokenizer: Any, samples: Sequence[Sample], image_size: int
+        self,
+        devices: Devices,
+        model: Any,
+        tokenizer: Any,
+        samples: Sequence[Sample],
+        image_size: int,
+        on_sample: Callable[[], None],
     ) -> dict[str, Any]:
-        """Scores at this image size, mIoU among them: the same in every process, {} without samples."""
+        """Scores at this image size, mIoU among them: the same in every process, {} without samples.
+
+        `on_sample` is called after each sample; where it raises `CutShort`, this process leaves the rest of its share.
+        """
 
     def pictures(self, devices: Devices, model: Any, tokenizer: Any, samples: Sequence[Sample]) -> list[Picture]:
         """The answers to a few samples, drawn."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from refersat.models.rs2sam2 import RS2Sam2Model
 from refersat.segmenter import Segmenter
 from refersat.text.tokenizer import PhraseTokenizer
 from refersat.training.devices import Devices
+from refersat.training.interruption import CutShort
 
 
 def spread_evenly(samples: Sequence[Sample], most: int | None) -> list[Sample]:
@@ -28,9 +29,14 @@ def spread_evenly(samples: Sequence[Sample], most: int | None) -> list[Sample]:
 
 
 def validate(
-    devices: Devices, model: RS2Sam2Model, tokenizer: PhraseTokenizer, samples: Sequence[Sample], image_size: int
+    devices: Devices,
+    model: RS2Sam2Model,
+    tokenizer: PhraseTokenizer,
+    samples: Sequence[Sample],
+    image_size: int,
+    on_sample: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Scores of a whole model in evaluation mode, at this image size: the same in every process, {} without samples."""
+    """Scores of a whole model in evaluation mode; see `Task.validate`."""
     if not samples:
         return {}
     total = Evaluation.empty([PROTOCOLS["native"]])
@@ -39,7 +45,9 @@ def validate(
     model.config.image_size = image_size
     try:
         mine = samples[devices.rank :: devices.processes]
-        counted = evaluate_samples(segmenter, mine, protocols=[PROTOCOLS["native"]])
+        counted = evaluate_samples(segmenter, mine, protocols=[PROTOCOLS["native"]], on_sample=on_sample)
+    except CutShort:  # the other processes wait for a share all the same
+        counted = Evaluation.empty([PROTOCOLS["native"]])
     finally:
         model.config.image_size = own_size
     for part in gather_object([counted]):

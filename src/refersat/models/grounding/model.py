@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils.generic import ModelOutput
 
@@ -25,6 +24,7 @@ from refersat.models.grounding.queries import LanguageQueries
 from refersat.models.grounding.text_network import RecurrentText, RobertaText, TextProjection
 from refersat.models.grounding.transformer import DeformableTransformer
 from refersat.models.hiera import per_phrase
+from refersat.models.with_tokenizer import WithTokenizer
 
 __all__ = ["GroundingConfig", "GroundingModel", "GroundingOutput"]
 
@@ -56,7 +56,7 @@ class GroundingOutput(ModelOutput):
     image_maps: tuple[Tensor, ...] | None = None
 
 
-class GroundingModel(PreTrainedModel):
+class GroundingModel(WithTokenizer):
     """Image and phrase in, box and score out."""
 
     config_class = GroundingConfig

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,20 +16,29 @@ from refersat.models.grounding.model import GroundingModel
 from refersat.overlay import draw_overlay
 from refersat.text.phrases import Tokenizer
 from refersat.training.devices import Devices
+from refersat.training.interruption import CutShort
 from refersat.training.journal import Picture
 from refersat.training.pictures import SHOWN
 from refersat.training.validation import spread_evenly
 
 
 def validate(
-    devices: Devices, model: GroundingModel, tokenizer: Tokenizer, samples: Sequence[Sample], image_size: int
+    devices: Devices,
+    model: GroundingModel,
+    tokenizer: Tokenizer,
+    samples: Sequence[Sample],
+    image_size: int,
+    on_sample: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Box scores of a whole model in evaluation mode: the same in every process, {} without samples."""
+    """Box scores of a whole model in evaluation mode; see `Task.validate`."""
     if not samples:
         return {}
     with _at_size(model, image_size):
         mine = samples[devices.rank :: devices.processes]
-        rows = list(ground_samples(LanguageQueryGrounder(model, tokenizer), mine))
+        try:
+            rows = list(ground_samples(LanguageQueryGrounder(model, tokenizer), mine, on_sample=on_sample))
+        except CutShort:  # the other processes wait for a share all the same
+            rows = []
     return BoxEvaluation(sorted(devices.together(rows), key=lambda row: row.id)).result()
 
 
