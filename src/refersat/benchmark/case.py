@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +17,20 @@ CONFIGS: tuple[Config, ...] = ("large", "built-in")
 
 PHRASE_TOKENS = 14
 PHRASE = "the large ship on the left of the bridge"
+
+TABLES = re.compile(
+    r"(token_embed|(visual|text)_positions|no_mask_embed|point_embed|iou_token|mask_tokens|obj_score_token)\.weight$"
+    r"|(cls_token|pos_embed|pos_embed_window|no_memory_embedding)$"
+)
+"""Weights that are looked up or added, not multiplied."""
+
+GAINS = {
+    "fusion.text_up.weight": 2,
+    "mask_prompt.score.weight": 3,
+    "mask_embed.conv1.bias": 25,
+    "mask_embed.conv3.weight": 8,
+    "output_hypernetworks_mlps.0.proj_out.bias": 30,
+}
 
 NOISE = 2**24
 """Numbers that all weights of a random model are cut from: to draw a billion would take longer than to run it."""
@@ -43,19 +58,22 @@ def make_model(config: Config, dtype: torch.dtype, device: str) -> RS2Sam2Model:
 
 
 def random_weight(name: str, shape: torch.Size, noise: Tensor) -> Tensor:
-    """A weight that lets signals pass at their size: norms about 1, matrices by the width that they read."""
+    """A weight that lets signals pass at their size: norms about 1, matrices by the width that they read.
+
+    A few are larger, so that every part of the model can be seen in its masks: those of the recordings of the release.
+    """
     count = shape.numel()
     start = zlib.crc32(name.encode()) % len(noise)
     drawn = noise.roll(-start) if count > len(noise) - start else noise[start:]
     drawn = drawn.repeat(-(-count // len(drawn)))[:count].view(shape)
     if name.endswith("positional_embedding"):
         return drawn.clone()
+    if TABLES.search(name):
+        return 0.1 * drawn
     if len(shape) == 1 and name.endswith("weight"):
         return 1 + 0.05 * drawn
-    if len(shape) == 1:
-        return 0.02 * drawn
-    reads_by_row = any(part in name for part in ("embed.weight", "positions.weight", "pos_embed", "_token", "tokens."))
-    return drawn * (0.1 if reads_by_row else (count / shape[0]) ** -0.5)
+    scale = 0.02 if len(shape) == 1 else (count / shape[0]) ** -0.5
+    return drawn * scale * next((gain for ending, gain in GAINS.items() if name.endswith(ending)), 1)
 
 
 def make_inputs(config: Config, model: RS2Sam2Model, batch: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

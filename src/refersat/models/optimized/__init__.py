@@ -45,10 +45,13 @@ def optimize(model: nn.Module, device: torch.device, dtype: torch.dtype, *, comp
             blocks. Their first run then takes minutes.
     """
     forms = _PACKED if can_optimize(device, dtype) else _COMPILED if compiled else {}
-    for parent in list(model.modules()):
-        if isinstance(parent, CompiledBlock):
-            continue
-        for name, child in list(parent.named_children()):
-            fast = forms.get(type(child))
-            if fast is not None:
-                setattr(parent, name, fast(child))
+    places = [
+        (parent, name)
+        for parent in model.modules()
+        if not isinstance(parent, CompiledBlock)
+        for name, child in parent.named_children()
+        if type(child) in forms
+    ]
+    for parent, name in places:  # nothing else holds a layer here, so that it goes when its fast form is made
+        child = getattr(parent, name)
+        setattr(parent, name, forms[type(child)](child))

@@ -26,7 +26,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         for row in range(0, rows, step):
             weights = torch.bmm(query[of, row : row + step], keys[of])
             torch.softmax(weights, -1, out=weights)
-            mixed[of, row : row + step] = torch.bmm(weights, value[of])
+            torch.bmm(weights, value[of], out=mixed[of, row : row + step])
     return mixed
 
 
