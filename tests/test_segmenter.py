@@ -286,19 +286,20 @@ def test_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     able = {"avx512_bf16": True}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
-    assert device.choose_dtype("auto", cpu) == torch.bfloat16
+    assert device.choose_dtype("auto", cpu, large=True) == torch.bfloat16
+    assert device.choose_dtype("auto", cpu, large=False) == torch.float32
     able.clear()
-    assert device.choose_dtype("auto", cpu) == torch.float32
-    assert device.choose_dtype("bfloat16", cpu) == torch.bfloat16
+    assert device.choose_dtype("auto", cpu, large=True) == torch.float32
+    assert device.choose_dtype("bfloat16", cpu, large=False) == torch.bfloat16
     monkeypatch.delattr(torch.cpu, "get_capabilities")  # as in the oldest PyTorch that is supported
     for name, answer in (("_is_avx512_bf16_supported", False), ("_is_amx_tile_supported", True)):
         monkeypatch.setattr(torch.cpu, name, lambda answer=answer: answer)
     assert device.computes_in_bfloat16(cpu)
     for supported, expected in ((True, torch.bfloat16), (False, torch.float32)):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda answer=supported, **_: answer)
-        assert device.choose_dtype("auto", cuda) == expected
+        assert device.choose_dtype("auto", cuda, large=False) == expected
     with pytest.raises(UserError, match="float16"):
-        device.choose_dtype("float16", cpu)
+        device.choose_dtype("float16", cpu, large=False)
 
 
 def test_load_hands_device_and_dtype_on(fake_model: torch.nn.Module, bright_square: NDArray[np.uint8]) -> None:

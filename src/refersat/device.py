@@ -7,6 +7,7 @@ import torch
 from refersat.errors import UserError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+LARGE_WEIGHTS = 400_000_000  # bytes, 200 million parameters in half precision: from here on bfloat16 pays on a CPU
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -30,8 +31,10 @@ def choose_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
-def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The number format of that name; "auto" takes bfloat16 where the device computes in it, else float32.
+def choose_dtype(name: str, device: torch.device, *, large: bool) -> torch.dtype:
+    """The number format of that name; "auto" takes bfloat16 where it is fast, else float32.
+
+    That is on CUDA GPUs that compute in it, and for `large` models (files above `LARGE_WEIGHTS`) on CPUs that do.
 
     Raises:
         UserError: no such format.
@@ -40,7 +43,8 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
         return DTYPES[name]
     if name != "auto":
         raise UserError(f"unknown dtype {name!r}: give auto, {' or '.join(DTYPES)}")
-    return torch.bfloat16 if computes_in_bfloat16(device) else torch.float32
+    fast = computes_in_bfloat16(device) and (device.type == "cuda" or large)
+    return torch.bfloat16 if fast else torch.float32
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:

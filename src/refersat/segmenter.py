@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from refersat.box import Box
-from refersat.device import choose_device, choose_dtype
+from refersat.device import LARGE_WEIGHTS, choose_device, choose_dtype
 from refersat.errors import UserError
 from refersat.imagery import Image, ImageSource, read_image
 from refersat.question import check_phrase, check_threshold
@@ -47,10 +47,21 @@ def load(
     from refersat.models.loading import load_model
 
     where = choose_device(device)
-    number_format = choose_dtype(dtype, where)
+    number_format = choose_dtype(dtype, where, large=_is_large(name_or_folder))
     loaded = load_model(name_or_folder, device=where, dtype=number_format)
     folder = model_folder(str(name_or_folder))
     return Segmenter(loaded, device=where, dtype=number_format, folder=folder, fast=fast)
+
+
+def _is_large(name_or_folder: str | Path) -> bool:
+    """Whether a model has so many weights that reading them from memory takes most of its time."""
+    from refersat.models import zoo
+
+    if isinstance(name_or_folder, str) and zoo.is_name(name_or_folder):
+        return name_or_folder not in zoo.SHIPPED
+    kinds = ("*.safetensors", "*.bin", "*/*.safetensors")
+    files = (path for kind in kinds for path in Path(name_or_folder).glob(kind))
+    return sum(path.stat().st_size for path in files) > LARGE_WEIGHTS
 
 
 @dataclass(frozen=True, eq=False)

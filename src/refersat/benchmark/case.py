@@ -50,9 +50,9 @@ def make_model(config: Config, dtype: torch.dtype, device: str) -> RS2Sam2Model:
         model = RS2Sam2Model(RS2Sam2Config.large())
     noise = torch.randn(NOISE, generator=torch.Generator().manual_seed(0))
     for name, tensor in model.state_dict().items():
-        value = random_weight(name, tensor.shape, noise)
         kept = torch.float32 if name.endswith("positional_embedding") else dtype
-        model.load_state_dict({name: value.to(device, kept)}, strict=False, assign=True)
+        place = torch.empty(tensor.shape, dtype=kept, device=device)  # before what is thrown away: leaves no holes
+        model.load_state_dict({name: place.copy_(random_weight(name, tensor.shape, noise))}, strict=False, assign=True)
     model.eval()  # type: ignore[no-untyped-call]
     return model
 

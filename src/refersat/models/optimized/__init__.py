@@ -7,11 +7,13 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import nn
+from transformers.models.sam2.modeling_sam2 import Sam2MaskDecoder
 
 from refersat.models.beit3 import UnionEncoderLayer
 from refersat.models.hiera import FusedBlock
 from refersat.models.optimized.block import FastBlock
 from refersat.models.optimized.compiled import CompiledBlock
+from refersat.models.optimized.decoder import keep_precise
 from refersat.models.optimized.union import FastUnionLayer
 
 __all__ = ["can_optimize", "optimize"]
@@ -55,3 +57,7 @@ def optimize(model: nn.Module, device: torch.device, dtype: torch.dtype, *, comp
     for parent, name in places:  # nothing else holds a layer here, so that it goes when its fast form is made
         child = getattr(parent, name)
         setattr(parent, name, forms[type(child)](child))
+    if forms is _PACKED:
+        for part in model.modules():
+            if isinstance(part, Sam2MaskDecoder):
+                keep_precise(part)
