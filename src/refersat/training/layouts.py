@@ -20,9 +20,10 @@ from torch import Tensor
 from refersat.data import shapes
 from refersat.data.coco import CocoImage
 from refersat.errors import UserError
+from refersat.models.candidates import Survey
 from refersat.models.preprocess import square_view
 from refersat.models.rs2sam2 import RS2Sam2Model
-from refersat.models.selection import INSIDE, INSTANCES, inside
+from refersat.models.selection import INSIDE, INSTANCES, InstanceSelector, inside
 from refersat.output import replaced_file
 from refersat.training.generated import PhraseSampler
 
@@ -86,20 +87,24 @@ def look(
         view = square_view(shown.pixels, image_size, antialias=model.config.resize_antialias).to(model.device)
         with precision:
             survey = finder.survey(model.trunk.look(view))
-        objectness, instances, objects = selector.find(survey)
-        covered = inside(objectness, instances, _outlines(shown.scene, objectness).to(model.device))
-        layouts.append(
-            Layout(
-                scene=shown.scene,
-                context=context,
-                features=_array(objects.features[0], np.float16),
-                boxes=_array(objects.boxes[0], np.float32),
-                scores=_array(objects.scores[0], np.float32),
-                inside=_array(covered, np.float16),
-            )
-        )
+        layouts.append(layout_of(selector, survey, shown.scene, context))
         advance(number)
     return layouts
+
+
+@torch.no_grad()
+def layout_of(selector: InstanceSelector, survey: Survey, scene: CocoImage, context: frozenset[str]) -> Layout:
+    """What a selector finds in the survey of one view."""
+    objectness, instances, objects = selector.find(survey)
+    covered = inside(objectness, instances, _outlines(scene, objectness).to(objectness.device))
+    return Layout(
+        scene=scene,
+        context=context,
+        features=_array(objects.features[0], np.float16),
+        boxes=_array(objects.boxes[0], np.float32),
+        scores=_array(objects.scores[0], np.float32),
+        inside=_array(covered, np.float16),
+    )
 
 
 def save(layouts: Sequence[Layout], path: Path) -> None:
