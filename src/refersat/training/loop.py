@@ -180,7 +180,9 @@ def _trainee(setup: Setup, devices: Devices, vocabulary: int) -> AnyTrainee:
     recipe = setup.recipe
     config: Any = setup.start.config
     init = recipe.init
-    if setup.start.tokenizer is None and init.beit3 is None and init.roberta is None:  # their tables are as large as they are
+    if (
+        setup.start.tokenizer is None and init.beit3 is None and init.roberta is None
+    ):  # their tables are as large as they are
         config.vocab_size = vocabulary
     choose_attention(config, recipe, devices.device)
     torch.manual_seed(recipe.seed)

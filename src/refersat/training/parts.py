@@ -39,9 +39,7 @@ _IDLE = re.compile(
 """Parts of SAM 2 that a phrase-driven single mask never reaches: they cannot receive a gradient."""
 
 
-_UNPROMPTED = re.compile(
-    r"eye\.|mask_decoder\.(output_hypernetworks_mlps\.[123]|pred_obj_score_head)\."
-)
+_UNPROMPTED = re.compile(r"eye\.|mask_decoder\.(output_hypernetworks_mlps\.[123]|pred_obj_score_head)\.")
 """Parts of a promptable network that get no gradient from single masks of what is there."""
 
 _CHOOSES = re.compile(r"selector\.(?!objectness\.|feature_norm\.)")

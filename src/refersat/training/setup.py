@@ -19,7 +19,7 @@ from refersat.text.phrases import Tokenizer
 from refersat.text.tokenizer import train_tokenizer
 from refersat.training.absent import AbsentPhrases
 from refersat.training.generated import PhraseSampler, check_outlines
-from refersat.training.initialise import ModelConfig, Start
+from refersat.training.initialise import Start
 from refersat.training.journal import check_tensorboard
 from refersat.training.recipe import LossOptions, Recipe, SampleData, Stage
 from refersat.training.sample_sets import SetSampler, TrainingSamples, read_training_samples

@@ -47,7 +47,9 @@ class Task(Protocol):
     def collate(self, views: Sequence[View], tokenizer: Tokenizer, config: Any) -> AnyBatch:
         """Put views together; `config.image_size` is the side of `pixel_values`."""
 
-    def seen_sampler(self, seen: SeenViews, sampler: PhraseSampler, stage: Stage, model: Any, tokenizer: Any) -> Sampler:
+    def seen_sampler(
+        self, seen: SeenViews, sampler: PhraseSampler, stage: Stage, model: Any, tokenizer: Any
+    ) -> Sampler:
         """What makes batches of views that the model's eye has seen; for models that have one.
 
         Args:

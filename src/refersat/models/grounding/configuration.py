@@ -8,8 +8,8 @@ from typing import Any, Literal, get_args
 from transformers import DeformableDetrConfig, PreTrainedConfig, ResNetConfig, RobertaConfig
 
 ImageNetworkKind = Literal["resnet", "convolutions", "eye"]
-"""ResNet with frozen norms, which needs pretrained weights (the paper's); a compact network that does not; or the frozen
-eye of a model of ours, which learned from few images what objects look like."""
+"""ResNet with frozen norms, which needs pretrained weights (the paper's); a compact network that does not; or the
+frozen eye of a model of ours, which learned from few images what objects look like."""
 
 TextNetworkKind = Literal["roberta", "lstm"]
 """RoBERTa with its own tokenizer (the paper's), or a small bidirectional LSTM with ours."""
@@ -136,7 +136,7 @@ class GroundingConfig(PreTrainedConfig):
 
     @classmethod
     def behind_eye(cls, eye: dict[str, Any], **changes: Any) -> GroundingConfig:
-        """The compact one behind the eye of a model of this configuration, whose objects are where its queries begin."""
+        """The compact one behind the eye of a model of this configuration, at whose objects its queries begin."""
         return cls(
             **{
                 "image_size": eye["image_size"],

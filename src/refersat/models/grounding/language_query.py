@@ -12,18 +12,17 @@ from torch import Tensor
 
 from refersat.errors import UserError
 from refersat.models.answering import TOGETHER
-from refersat.models.folder import CONFIG_FILE, read_description
 from refersat.models.eye import open_eye
+from refersat.models.folder import CONFIG_FILE, read_description
 from refersat.models.grounding.boxes import overlaps, to_corners
 from refersat.models.grounding.configuration import GroundingConfig
 from refersat.models.grounding.grounder import Grounded
-from refersat.models.grounding.letterbox import views
+from refersat.models.grounding.letterbox import letterbox
 from refersat.models.grounding.model import GroundingModel, GroundingOutput
 from refersat.models.peers.pretrained import load_network
 from refersat.text.phrases import Tokenizer
 from refersat.text.roberta import RobertaTokenizer
 from refersat.text.tokenizer import PhraseTokenizer
-
 
 SAME_OBJECT = 0.6
 """Two boxes of parts that overlap by more (IoU) are of one object."""
@@ -71,8 +70,11 @@ class LanguageQueryGrounder:
     def ground(self, image: NDArray[np.uint8], phrases: Sequence[str]) -> Grounded:
         """The image is seen once, whatever the number of phrases; see `Grounder.ground`."""
         device = self.model.device
-        pixel_values, valid = (each.to(device) for each in views([image], self.model.config))
-        maps = self.model.look(pixel_values)
+        if self.model.config.image_network == "eye":
+            maps, valid = self.model.eye.see(image).maps, torch.ones(1, 2, device=device)
+        else:
+            pixel_values, valid = (each.to(device) for each in letterbox([image], self.model.config.image_size))
+            maps = self.model.look(pixel_values)
         boxes, scores = [], []
         parts: list[Tensor] = []
         for start in range(0, len(phrases), TOGETHER):

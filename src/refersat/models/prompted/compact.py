@@ -83,9 +83,7 @@ class CompactSamModel(PreTrainedModel):
                 "merge": ResidualConvolutions(hidden),
             }
         )
-        self.prompt_encoder = Sam2PromptEncoder(
-            Sam2PromptEncoderConfig(hidden_size=hidden, image_size=seen.image_size)
-        )
+        self.prompt_encoder = Sam2PromptEncoder(Sam2PromptEncoderConfig(hidden_size=hidden, image_size=seen.image_size))
         decoder = Sam2MaskDecoderConfig(
             hidden_size=hidden,
             mlp_dim=config.feed_forward,
@@ -98,10 +96,10 @@ class CompactSamModel(PreTrainedModel):
         # SAM 2 takes both from its neck, which gives all levels one width.
         self.mask_decoder.conv_s0 = nn.Conv2d(fine, hidden // 8, kernel_size=3, padding=1)
         self.mask_decoder.conv_s1 = nn.Conv2d(middle, hidden // 4, kernel_size=3, padding=1)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
     def levels(self, sight: Sight) -> tuple[Tensor, ...]:
-        """What the decoder sees of N images: (N, hidden/8, S/4, S/4), (N, hidden/4, S/8, S/8), (N, hidden, S/16, S/16)."""
+        """What the decoder sees of N images: (N, hidden/8, S/4, S/4), (N, hidden/4, S/8, S/8), (N, hidden, S/16, ...)."""
         neck = self.neck
         image = neck["fine"](sight.fine) + neck["middle"](sight.middle) + neck["coarse"](sight.coarse)
         decoder = self.mask_decoder
@@ -126,7 +124,8 @@ class CompactSamModel(PreTrainedModel):
         *details, image = levels
         count = len(image)
         with torch.autocast(image.device.type, enabled=False):  # in half precision places would blur
-            sparse = self._sparse(boxes, points).unflatten(0, (count, -1))
+            sparse = self._sparse(boxes, points)
+            sparse = sparse.view(count, -1, *sparse.shape[1:])
             position = self._positions(image)
         each = sparse.shape[1]
         if masks is None:
@@ -150,11 +149,11 @@ class CompactSamModel(PreTrainedModel):
     def save_pretrained(self, *args: Any, **options: Any) -> None:
         """As every model of Transformers, but for the eye, whose weights another folder has."""
         state = without_eye(options.pop("state_dict", None) or self.state_dict())
-        super().save_pretrained(*args, state_dict=state, **options)
+        super().save_pretrained(*args, **{**options, "state_dict": state})
 
     def _sparse(self, boxes: Tensor | None, points: Tensor | None) -> Tensor:
         """Tokens (B, n, hidden) of prompts in shares of the image."""
-        side = self.prompt_encoder.input_image_size
+        side = float(self.eye.side)
         given = boxes if boxes is not None else points
         if given is None:
             raise ValueError("a prompt is a box, a point, or both")
@@ -221,7 +220,7 @@ class CompactSam:
 
     def see(self, image: NDArray[np.uint8]) -> Seen:
         """At the eye's side, in a square that does not keep the aspect ratio."""
-        return Seen(self.model.levels(self.model.eye(self.model.eye.view(image).to(self.model.device))))
+        return Seen(self.model.levels(self.model.eye.see(image)))
 
     def segment(self, seen: Seen, boxes: Tensor, points: Tensor | None = None) -> Tensor:
         """See `PromptedSegmenter.segment`."""

@@ -45,12 +45,15 @@ class GroundingBatch(AnyBatch):
     views: tuple[str, ...] = ()
     phrases: tuple[str, ...] = ()
 
-
     def to(self, device: torch.device) -> GroundingBatch:
         """The same batch on a device."""
         moved = replace(super().to(device), maps=tuple(each.to(device) for each in self.maps))
         found = self.objects
-        return moved if found is None else replace(moved, objects=Objects(*(getattr(found, n).to(device) for n in vars(found))))
+        return (
+            moved
+            if found is None
+            else replace(moved, objects=Objects(*(getattr(found, n).to(device) for n in vars(found))))
+        )
 
 
 def targets_of(boxes: Sequence[Sequence[Box]]) -> tuple[Tensor, Tensor]:
@@ -73,7 +76,9 @@ def collate(shown: Sequence[View], tokenizer: Tokenizer, config: GroundingConfig
     input_ids, attention_mask = tokenizer(phrases)
     boxes, there = targets_of([[box] if box is not None else [] for view in shown for box in view.boxes])
     boxed = config.image_network != "eye"  # whose squares stretch as labels do
-    labels = [_letterboxed(view.labels, view.pixels) if boxed else view.labels for view in shown if view.labels is not None]
+    labels = [
+        _letterboxed(view.labels, view.pixels) if boxed else view.labels for view in shown if view.labels is not None
+    ]
     weights = [
         _letterboxed(view.label_weights, view.pixels) if boxed else view.label_weights
         for view in shown

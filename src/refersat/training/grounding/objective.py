@@ -80,9 +80,7 @@ class GroundingTrainee(AnyTrainee):
             {name: term.detach() for name, term in own.items()},
         )
 
-    def _selection(
-        self, batch: LayoutBatch, totals: Totals
-    ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+    def _selection(self, batch: LayoutBatch, totals: Totals) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
         """Which objects are meant: what queries begin with."""
         assert self.model.selector is not None
         logits = self.model.selector.choose(batch.objects, batch.input_ids, batch.attention_mask)

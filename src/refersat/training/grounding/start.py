@@ -7,8 +7,8 @@ from pathlib import Path
 
 from refersat.errors import UserError
 from refersat.models.checkpoint import Checkpoint
-from refersat.models.folder import read_description
 from refersat.models.configuration import RS2Sam2Config
+from refersat.models.folder import read_description
 from refersat.models.grounding.language_query import read_tokenizer
 from refersat.models.grounding.model import GroundingConfig
 from refersat.models.official import few
@@ -39,7 +39,10 @@ def plan_grounder_start(recipe: Recipe) -> Start:
         raise UserError(f"init.{unfit[0]} is not for grounders, which base {recipe.base} is one of")
     if init.model is not None:
         folder = start_folder(init.model)
-        if recipe.base == "built-in-grounder" and read_description(folder).get("model_type") == RS2Sam2Config.model_type:
+        if (
+            recipe.base == "built-in-grounder"
+            and read_description(folder).get("model_type") == RS2Sam2Config.model_type
+        ):
             return _behind_eye(recipe, init.model)
         before = _config_of(folder)
         config = configured(recipe, before)
@@ -66,7 +69,9 @@ def _behind_eye(recipe: Recipe, name: str) -> Start:
     if config.first_boxes == "objects":
         names = [each for each in eye.source.checkpoint.entries if each.startswith("selector.")]
         sources.append(Source(f"{name}'s selector", eye.source.checkpoint, {each: (each,) for each in names}))
-    return checked(recipe, Start(config, tuple(sources), PhraseTokenizer.from_folder(eye.folder, config.max_text_length)))
+    return checked(
+        recipe, Start(config, tuple(sources), PhraseTokenizer.from_folder(eye.folder, config.max_text_length))
+    )
 
 
 def _config_of(folder: Path) -> GroundingConfig:

@@ -15,16 +15,16 @@ from refersat.models.grounding.model import GroundingConfig, GroundingModel
 from refersat.text.phrases import Tokenizer
 from refersat.training.batch import View
 from refersat.training.devices import Devices
+from refersat.training.generated import PhraseSampler
 from refersat.training.grounding.batch import GroundingBatch, collate
 from refersat.training.grounding.objective import GroundingTrainee
-from refersat.training.generated import PhraseSampler
 from refersat.training.grounding.seen_phrases import SeenPhraseSampler, layouts_of
 from refersat.training.grounding.start import plan_grounder_start
 from refersat.training.grounding.validation import pictures_of, validate
 from refersat.training.initialise import Start
 from refersat.training.journal import Picture
-from refersat.training.parts import finds_objects, options_of
 from refersat.training.layout_sampler import TYPICAL_LENGTH, LayoutBatch, LayoutSampler, empty_layouts
+from refersat.training.parts import finds_objects, options_of
 from refersat.training.recipe import LossOptions, Parts, Recipe, Stage
 from refersat.training.seen import SeenViews
 from refersat.training.setup import Setup

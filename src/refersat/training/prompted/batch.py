@@ -43,7 +43,9 @@ class PromptBatch(AnyBatch):
     phrases: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, boxes: Sequence[Box], points: Sequence[tuple[float, float]], target: Tensor, **rest: Any) -> PromptBatch:
+    def of(
+        cls, boxes: Sequence[Box], points: Sequence[tuple[float, float]], target: Tensor, **rest: Any
+    ) -> PromptBatch:
         """Prompts and targets; `rest` are the other fields."""
         count = len(boxes)
         return cls(

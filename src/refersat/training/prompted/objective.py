@@ -91,9 +91,7 @@ class CompactSamTrainee(AnyTrainee):
             drawn.append((found, asked(target, kind)))
         again = self.model.draw(levels, points=asked(points, kinds[2]), masks=drawn[-1][0].logits.detach())
         drawn.append((again, drawn[-1][1]))
-        per_prompt = [
-            _terms(each.logits, truth, ious=each.ious) for each, truth in drawn
-        ]
+        per_prompt = [_terms(each.logits, truth, ious=each.ious) for each, truth in drawn]
         own = {name: torch.cat([terms[name] for terms in per_prompt]) for name in per_prompt[0]}
         # The points' are counted twice.
         share = len(batch.boxes) / len(own["dice"])

@@ -95,9 +95,7 @@ def plan_prompted_start(recipe: Recipe) -> Start:
 def _compact(recipe: Recipe, name: str) -> Start:
     """A fresh one behind the eye of a model."""
     eye = eye_source(name)
-    config = configured(
-        recipe, CompactSamConfig(eye=eye.description, eye_model=eye.place, eye_sha256=eye.sha256)
-    )
+    config = configured(recipe, CompactSamConfig(eye=eye.description, eye_model=eye.place, eye_sha256=eye.sha256))
     return checked(recipe, Start(config, (eye.source,), NoPhrases(eye.folder)))
 
 
