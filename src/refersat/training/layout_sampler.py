@@ -43,8 +43,12 @@ class LayoutBatch(AnyBatch):
 
     def to(self, device: torch.device) -> LayoutBatch:
         """The same batch on a device."""
-        objects = Objects(*(getattr(self.objects, name).to(device) for name in vars(self.objects)))
-        return replace(super().to(device), objects=objects)
+        return replace(super().to(device), objects=moved_objects(self.objects, device))
+
+
+def moved_objects(objects: Objects, device: torch.device) -> Objects:
+    """The same objects on a device."""
+    return Objects(*(getattr(objects, name).to(device) for name in vars(objects)))
 
 
 TYPICAL_LENGTH = 16

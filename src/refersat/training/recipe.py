@@ -257,8 +257,8 @@ class Recipe(_Section):
     seed: int = Field(0, ge=0)
     base: Base = Field(
         "built-in",
-        description="kind and configuration of a new model; built-in-grounder and lqvg are grounders; built-in-sam is a "
-        "compact SAM 2, sam any SAM of `init.model`",
+        description="kind and configuration of a new model; built-in-grounder and lqvg are grounders; built-in-sam is "
+        "a compact SAM 2, sam any SAM of `init.model`",
     )
     model: dict[str, Any] = Field({}, description="changes to that configuration, or to that of init.model")
     init: InitOptions = InitOptions()

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
-from torch import Tensor
 
 from refersat.data.coco import CocoImage
 from refersat.errors import UserError
@@ -86,7 +85,7 @@ def look(
                 maps = eye(eye.view(shown.pixels, image_size).to(device)).maps
             if not arrays:
                 arrays = [
-                    open_memmap(file, mode="w+", dtype=np.float16, shape=(count, *each.shape[1:]))  # type: ignore[no-untyped-call]
+                    open_memmap(file, mode="w+", dtype=np.float16, shape=(count, *each.shape[1:]))
                     for file, each in zip(_files(folder), maps, strict=True)
                 ]
             for array, each in zip(arrays, maps, strict=True):
@@ -127,8 +126,3 @@ def boxes_of(scene: CocoImage, targets: Sequence[int]) -> list[tuple[float, floa
         (x0 / width, y0 / height, x1 / width, y1 / height)
         for x0, y0, x1, y1 in (scene.objects[target].box for target in targets)
     ]
-
-
-def gathered(tensors: Sequence[Tensor]) -> Tensor:
-    """Tensors (T, 4) of different T in one (B, most, 4), 0 where they end."""
-    return torch.nn.utils.rnn.pad_sequence(list(tensors), batch_first=True)

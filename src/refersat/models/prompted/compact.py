@@ -99,7 +99,7 @@ class CompactSamModel(PreTrainedModel):
         self.post_init()  # type: ignore[no-untyped-call]
 
     def levels(self, sight: Sight) -> tuple[Tensor, ...]:
-        """What the decoder sees of N images: (N, hidden/8, S/4, S/4), (N, hidden/4, S/8, S/8), (N, hidden, S/16, ...)."""
+        """What the decoder sees of N images: (N, hidden/8, S/4, S/4), (N, hidden/4, S/8, S/8), (N, hidden, ...)."""
         neck = self.neck
         image = neck["fine"](sight.fine) + neck["middle"](sight.middle) + neck["coarse"](sight.coarse)
         decoder = self.mask_decoder

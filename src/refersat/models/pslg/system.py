@@ -100,7 +100,7 @@ class PslgSam:
         """How the first box became a mask, the logits (H, W) of all masks' union, and the boxes in pixels."""
         first: Fine | None = None
         logits, corners = None, []
-        for some in boxes.split(self.phrases_at_once):
+        for some in boxes.split(self.phrases_at_once):  # type: ignore[no-untyped-call]
             for fine in self._fine.segment(image, some, seen):
                 first = first or fine
                 corners.append(fine.box)

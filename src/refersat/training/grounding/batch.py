@@ -18,16 +18,17 @@ from refersat.models.grounding.letterbox import fitted, views
 from refersat.models.selection import Objects
 from refersat.text.phrases import Tokenizer
 from refersat.training.batch import AnyBatch, View
+from refersat.training.layout_sampler import moved_objects
 
 
 @dataclass(frozen=True)
 class GroundingBatch(AnyBatch):
     """B phrases about N letterboxed views of side S, B/N in a row about each.
 
-    `pixel_values` (N, 3, S, S) and `valid` (N, 2) by `letterbox.views`, `input_ids` and `attention_mask` (B, L), `boxes`
-    (B, T, 4) centre and size in shares of the view, of no meaning where `there` (B, T) is False; the rest as in `Batch`,
-    with `labels` and `label_weights` in the letterbox, too. Where an eye has seen the views, `maps` are those of its
-    `Sight`, `objects` what it found, and `pixel_values` is empty.
+    `pixel_values` (N, 3, S, S) and `valid` (N, 2) by `letterbox.views`, `input_ids` and `attention_mask` (B, L),
+    `boxes` (B, T, 4) centre and size in shares of the view, of no meaning where `there` (B, T) is False; the rest as in
+    `Batch`, with `labels` and `label_weights` in the letterbox, too. Where an eye has seen the views, `maps` are those
+    of its `Sight`, `objects` what it found, and `pixel_values` is empty.
     """
 
     pixel_values: Tensor
@@ -49,11 +50,7 @@ class GroundingBatch(AnyBatch):
         """The same batch on a device."""
         moved = replace(super().to(device), maps=tuple(each.to(device) for each in self.maps))
         found = self.objects
-        return (
-            moved
-            if found is None
-            else replace(moved, objects=Objects(*(getattr(found, n).to(device) for n in vars(found))))
-        )
+        return moved if found is None else replace(moved, objects=moved_objects(found, device))
 
 
 def targets_of(boxes: Sequence[Sequence[Box]]) -> tuple[Tensor, Tensor]:
@@ -75,15 +72,8 @@ def collate(shown: Sequence[View], tokenizer: Tokenizer, config: GroundingConfig
     phrases = tuple(phrase for view in shown for phrase in view.phrases)
     input_ids, attention_mask = tokenizer(phrases)
     boxes, there = targets_of([[box] if box is not None else [] for view in shown for box in view.boxes])
-    boxed = config.image_network != "eye"  # whose squares stretch as labels do
-    labels = [
-        _letterboxed(view.labels, view.pixels) if boxed else view.labels for view in shown if view.labels is not None
-    ]
-    weights = [
-        _letterboxed(view.label_weights, view.pixels) if boxed else view.label_weights
-        for view in shown
-        if view.label_weights is not None
-    ]
+    labels = [_letterboxed(view.labels, view.pixels) for view in shown if view.labels is not None]
+    weights = [_letterboxed(view.label_weights, view.pixels) for view in shown if view.label_weights is not None]
     return GroundingBatch(
         pixel_values=pixel_values,
         valid=valid,

@@ -39,20 +39,17 @@ def plan_grounder_start(recipe: Recipe) -> Start:
         raise UserError(f"init.{unfit[0]} is not for grounders, which base {recipe.base} is one of")
     if init.model is not None:
         folder = start_folder(init.model)
-        if (
-            recipe.base == "built-in-grounder"
-            and read_description(folder).get("model_type") == RS2Sam2Config.model_type
-        ):
+        kind = read_description(folder).get("model_type")
+        if recipe.base == "built-in-grounder" and kind == RS2Sam2Config.model_type:
             return _behind_eye(recipe, init.model)
         before = _config_of(folder)
         config = configured(recipe, before)
         checkpoint = Checkpoint.find(folder)
-        sources = [Source(init.model, checkpoint, {name: (name,) for name in checkpoint.entries})]
+        found = [Source(init.model, checkpoint, {name: (name,) for name in checkpoint.entries})]
         if config.image_network == "eye":
-            sources.append(eye_source(config.eye_model, beside=folder).source)
-        return checked(
-            recipe, Start(config, tuple(sources), read_tokenizer(folder, config)), set(empty_model(before).state_dict())
-        )
+            found.append(eye_source(config.eye_model, beside=folder).source)
+        start = Start(config, tuple(found), read_tokenizer(folder, config))
+        return checked(recipe, start, set(empty_model(before).state_dict()))
     base = {"lqvg": GroundingConfig.lqvg, "built-in-grounder": GroundingConfig.built_in}
     config = configured(recipe, base[recipe.base]())
     _check_networks(recipe, config)
@@ -69,9 +66,8 @@ def _behind_eye(recipe: Recipe, name: str) -> Start:
     if config.first_boxes == "objects":
         names = [each for each in eye.source.checkpoint.entries if each.startswith("selector.")]
         sources.append(Source(f"{name}'s selector", eye.source.checkpoint, {each: (each,) for each in names}))
-    return checked(
-        recipe, Start(config, tuple(sources), PhraseTokenizer.from_folder(eye.folder, config.max_text_length))
-    )
+    tokenizer = PhraseTokenizer.from_folder(eye.folder, config.max_text_length)
+    return checked(recipe, Start(config, tuple(sources), tokenizer))
 
 
 def _config_of(folder: Path) -> GroundingConfig:

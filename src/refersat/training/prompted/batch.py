@@ -43,9 +43,7 @@ class PromptBatch(AnyBatch):
     phrases: tuple[str, ...] = ()
 
     @classmethod
-    def of(
-        cls, boxes: Sequence[Box], points: Sequence[tuple[float, float]], target: Tensor, **rest: Any
-    ) -> PromptBatch:
+    def of(cls, boxes: Sequence[Box], points: Sequence[tuple[float, ...]], target: Tensor, **rest: Any) -> PromptBatch:
         """Prompts and targets; `rest` are the other fields."""
         count = len(boxes)
         return cls(
@@ -82,7 +80,7 @@ def collate(views: Sequence[View], tokenizer: object, config: object) -> PromptB
         targets.append(torch.from_numpy(mask).float())
     return PromptBatch.of(
         boxes,
-        points,  # type: ignore[arg-type]
+        points,
         torch.stack(targets),
         pixels=tuple(view.pixels for view in views),
         views=tuple(view.name for view in views),

@@ -1,4 +1,4 @@
-"""What the training of a promptable network minimises: cross-entropy and overlap of masks, and how sure it should be."""
+"""What training a promptable network minimises: cross-entropy and overlap of masks, and how sure it should be."""
 
 from __future__ import annotations
 

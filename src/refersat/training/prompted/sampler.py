@@ -1,4 +1,4 @@
-"""Batches of prompts about views that an eye has seen: any object of them, by a box that is a little off and a point."""
+"""Batches of prompts about views that an eye has seen: any of their objects, by a rough box and a point."""
 
 from __future__ import annotations
 
