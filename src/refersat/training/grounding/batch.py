@@ -28,7 +28,8 @@ class GroundingBatch(AnyBatch):
     `pixel_values` (N, 3, S, S) and `valid` (N, 2) by `letterbox.views`, `input_ids` and `attention_mask` (B, L),
     `boxes` (B, T, 4) centre and size in shares of the view, of no meaning where `there` (B, T) is False; the rest as in
     `Batch`, with `labels` and `label_weights` in the letterbox, too. Where an eye has seen the views, `maps` are those
-    of its `Sight`, `objects` what it found, and `pixel_values` is empty.
+    of its `Sight`, `objects` what it found, `own_boxes` (N, K, 4) the boxes of the outlined objects that these are,
+    in the form of `boxes` and 0 for those that are none, and `pixel_values` is empty.
     """
 
     pixel_values: Tensor
@@ -40,6 +41,7 @@ class GroundingBatch(AnyBatch):
     present: Tensor
     maps: tuple[Tensor, ...] = ()
     objects: Objects | None = None
+    own_boxes: Tensor | None = None
     named: Tensor | None = None
     labels: Tensor | None = None
     label_weights: Tensor | None = None

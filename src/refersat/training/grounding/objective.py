@@ -11,9 +11,11 @@ from transformers.models.deformable_detr.modeling_deformable_detr import (
 )
 from transformers.models.roberta.modeling_roberta import RobertaLayer
 
+from refersat.models.grounding.boxes import overlaps, to_corners
 from refersat.models.grounding.losses import Weights, grounding_losses
 from refersat.models.grounding.matching import match
 from refersat.models.grounding.model import GroundingModel, GroundingOutput
+from refersat.models.hiera import per_phrase
 from refersat.training.grounding.batch import GroundingBatch
 from refersat.training.heads import CategoryHead, category_loss
 from refersat.training.layout_sampler import LayoutBatch
@@ -70,6 +72,8 @@ class GroundingTrainee(AnyTrainee):
             own = self._own_terms(output, batch)
             terms["focal"] = own["focal"].sum() / totals.phrases
             terms["box"], terms["giou"] = (own[name].sum() / totals.present.clamp(min=1) for name in ("box", "giou"))
+            if batch.own_boxes is not None:
+                terms["objects"] = self._box_terms(output, batch.own_boxes)
             if self.named_head is not None and batch.named is not None:
                 losses = F.cross_entropy(self.named_head(output.sentence).float(), batch.named, reduction="sum")
                 terms["named"] = losses / totals.phrases
@@ -91,6 +95,19 @@ class GroundingTrainee(AnyTrainee):
     def _weight(self, name: str) -> float:
         weight: float = getattr(self.box_weights if name in TERMS else self.weights, name)
         return weight
+
+    def _box_terms(self, output: GroundingOutput, own: Tensor) -> Tensor:
+        """How far the boxes of queries that begin with objects are from these, whatever the phrase, per object."""
+        assert output.query_boxes is not None
+        own = per_phrase(own, output.query_boxes.shape[1])
+        known = own[..., 2] > 0
+        losses = []
+        for boxes in output.query_boxes:
+            found, target = boxes[:, : own.shape[1]][known], own[known]
+            _, giou = overlaps(to_corners(found), to_corners(target))
+            distance = (found - target).abs().sum(-1)
+            losses.append((self.box_weights.box * distance + self.box_weights.giou * (1 - giou)).sum())
+        return torch.stack(losses).sum() / known.sum().clamp(min=1)
 
     def _own_terms(self, output: GroundingOutput, batch: GroundingBatch) -> dict[str, Tensor]:
         """The three losses of each phrase (B,), added up over the decoder's layers, each with a matching of its own."""

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
+from refersat.models.grounding.boxes import overlaps, to_centres
 from refersat.models.selection import InstanceSelector
 from refersat.text.expressions import Expression
 from refersat.text.phrases import Tokenizer
@@ -19,6 +21,10 @@ from refersat.training.schedule import Schedule
 from refersat.training.seen import SeenViews, boxes_of
 
 
+SAME = 0.3
+"""An object that was found is the outlined one that its box overlaps by so much (IoU) at least."""
+
+
 def layouts_of(seen: SeenViews, selector: InstanceSelector) -> list[Layout]:
     """What a selector finds in each of the views."""
     device = selector.meant.weight.device
@@ -26,6 +32,14 @@ def layouts_of(seen: SeenViews, selector: InstanceSelector) -> list[Layout]:
         layout_of(selector, seen.sight([number]).to(device).survey, view.scene, view.context)
         for number, view in enumerate(seen.views)
     ]
+
+
+def own_boxes(layout: Layout) -> torch.Tensor:
+    """For each of the K objects found the box (K, 4) of the outlined object that it is, centre and size; 0 for none."""
+    found = torch.from_numpy(layout.boxes)
+    outlined = torch.tensor(boxes_of(layout.scene, range(len(layout.scene.objects))))
+    iou, owner = overlaps(found[:, None], outlined[None])[0].max(1)
+    return to_centres(outlined)[owner] * ((iou >= SAME) & torch.from_numpy(layout.scores > 0))[:, None]
 
 
 class SeenPhraseSampler:
@@ -43,6 +57,7 @@ class SeenPhraseSampler:
     ) -> None:
         self._seen = seen
         self._layouts = layouts
+        self._own_boxes = [own_boxes(layout) for layout in layouts]
         self._sampler = sampler
         self._tokenizer = tokenizer
 
@@ -78,6 +93,7 @@ class SeenPhraseSampler:
             present=there.any(1).float(),
             maps=self._seen.sight(numbers).maps,
             objects=objects_of([self._layouts[number] for number in numbers]),
+            own_boxes=pad_sequence([self._own_boxes[number] for number in numbers], batch_first=True),
             named=torch.tensor([self._sampler.categories.index(expression.category) for _, expression in told]),
             views=tuple(self._layouts[number].scene.file_name for number in numbers),
             phrases=phrases,
