@@ -19,8 +19,8 @@ from refersat.models.peers.preparation import Preparation
 from refersat.models.prompted.compact import CompactSamConfig, CompactSamModel
 from refersat.models.prompted.loading import load_prompted
 from refersat.models.prompted.segmenter import PromptedSegmenter, parameters_of
-from tests.models.tiny_rs2sam2 import make_model
 from tests.models.tiny_eye import save_eye_model
+from tests.models.tiny_rs2sam2 import make_model
 from tests.models.tiny_sam import save_sam1, save_sam2, save_stirred
 
 CPU = torch.device("cpu")

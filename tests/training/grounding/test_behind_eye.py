@@ -91,5 +91,7 @@ def test_a_run(recipe: Recipe, data_set: SimpleNamespace, tmp_path: Path) -> Non
     assert found.parts is not None
     assert all(len(each) >= 1 for each in found.parts)
     # and once more from where it ended, behind the same eye
-    again = recipe.model_copy(update={"init": recipe.init.model_copy(update={"model": str(tmp_path / "run" / "model")})})
+    again = recipe.model_copy(
+        update={"init": recipe.init.model_copy(update={"model": str(tmp_path / "run" / "model")})}
+    )
     train(again.model_copy(update={"model": {}}), tmp_path / "again")

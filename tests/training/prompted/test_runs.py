@@ -45,9 +45,7 @@ def test_a_compact_sam(run: Path) -> None:
     assert logits.shape == (1, 16, 16)
 
 
-def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(
-    run: Path, make_sam_recipe: MakeRecipe, tmp_path: Path
-) -> None:
+def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(run: Path, make_sam_recipe: MakeRecipe, tmp_path: Path) -> None:
     seen = {"seen": str(run / "seen")}  # looked at already
     half = changed_recipe(make_sam_recipe(), {"stages": [{**make_sam_recipe().stages[0].model_dump(), "steps": 3}]})
     train(changed_recipe(half, seen), tmp_path / "half")

@@ -20,7 +20,6 @@ from refersat.training.layouts import Layout, layout_of
 from refersat.training.schedule import Schedule
 from refersat.training.seen import SeenViews, boxes_of
 
-
 SAME = 0.3
 """An object that was found is the outlined one that its box overlaps by so much (IoU) at least."""
 
