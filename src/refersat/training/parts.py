@@ -23,7 +23,7 @@ _PARTS = {
     "mask_prompt": r"mask_prompt\.",
     "projections": r"(token_mlp|text_projection|boundary_scalar)\.",
     "prompt_encoder": r"(prompt_encoder|shared_image_embedding)\.",
-    "mask_decoder": r"mask_decoder\.",
+    "mask_decoder": r"mask_decoder\.|box_gain$",
     "image_stem": r"image_network\.(stem\.|stages\.0\.|backbone\.(embedder\.|encoder\.stages\.0\.))",
     "image_network": r"(image_network|eye)\.",
     "text_network": r"text_network\.",

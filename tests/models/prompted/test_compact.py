@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from refersat.models.prompted.compact import CompactSamConfig, CompactSamModel
+from refersat.models.prompted.compact import CompactSamConfig, CompactSamModel, filling
 from tests.models.tiny_eye import eye_model_config
 
 BOXES = torch.tensor([[0.1, 0.2, 0.5, 0.7], [0.3, 0.0, 1.0, 0.9], [0.6, 0.6, 0.7, 0.8], [0.0, 0.0, 0.5, 0.5]])
@@ -54,6 +54,30 @@ def test_every_prompt_matters(model: CompactSamModel) -> None:
         assert all(not torch.allclose(one, other, atol=1e-3) for other in answers[:number])
     with pytest.raises(ValueError, match="a box, a point, or both"):
         model.draw(levels, masks=masks)
+
+
+@torch.no_grad()
+def test_a_fresh_one_fills_the_box() -> None:
+    torch.manual_seed(0)
+    sam = CompactSamModel(CompactSamConfig(eye=eye_model_config().to_dict(), hidden_size=32, feed_forward=32)).eval()
+    levels = sam.levels(sam.eye(torch.randn(1, 3, 64, 64)))
+    mask = sam.draw(levels, boxes=torch.tensor([[0.25, 0.25, 0.75, 0.5]])).logits[0] > 0
+    assert mask[5:7, 5:11].all()
+    assert not mask[:4].any()
+    assert not mask[:, 12:].any()
+    assert sam.draw(levels, points=torch.tensor([[0.5, 0.5]])).logits[0].argmax() in (
+        7 * 16 + 7,
+        7 * 16 + 8,
+        8 * 16 + 8,
+    )
+
+
+def test_what_fills_a_box() -> None:
+    logits = filling(torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.5, 0.5, 0.5, 0.5]]), 16)
+    assert logits.shape == (2, 16, 16)
+    assert logits[0, 8, 8] > 5
+    assert logits[1].isfinite().all()
+    assert logits[1, 0, 0] == -12
 
 
 def test_its_width_fits_its_heads() -> None:

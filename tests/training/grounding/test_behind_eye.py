@@ -1,4 +1,4 @@
-"""A grounder behind an eye: it begins with the selector's word and the objects' boxes, and learns from what was seen."""
+"""A grounder behind an eye: it begins with the selector's word and the objects' boxes, and learns from what it saw."""
 
 from __future__ import annotations
 

@@ -1,11 +1,14 @@
 """A compact SAM 2: the frozen eye of a model of ours, with a neck, SAM 2's prompt encoder and its mask decoder.
 
-It reads no phrase. Boxes, points and earlier masks are its prompts, and it knows of no kinds of objects.
+It reads no phrase. Boxes, points and earlier masks are its prompts, and it knows of no kinds of objects. Unlike SAM 2
+it is told where a box is by more than tokens, or it would need millions of masks to learn that: a box counts as an
+earlier mask that fills it, a point as one around it, and what the decoder draws is added to that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +27,12 @@ from refersat.models.peers.pretrained import load_network
 from refersat.models.prompted.segmenter import Seen, on_one_image
 
 HEADS = 8
+
+FILLED = 6.0
+"""Logit in the middle of a mask that fills its box; far outside it is twice as low."""
+
+AROUND_POINT = 0.1
+"""Side of the box that a point without one stands for, as a share of the image's."""
 
 
 class CompactSamConfig(PreTrainedConfig):
@@ -96,6 +105,7 @@ class CompactSamModel(PreTrainedModel):
         # SAM 2 takes both from its neck, which gives all levels one width.
         self.mask_decoder.conv_s0 = nn.Conv2d(fine, hidden // 8, kernel_size=3, padding=1)
         self.mask_decoder.conv_s1 = nn.Conv2d(middle, hidden // 4, kernel_size=3, padding=1)
+        self.box_gain = nn.Parameter(torch.ones(1))
         self.post_init()  # type: ignore[no-untyped-call]
 
     def levels(self, sight: Sight) -> tuple[Tensor, ...]:
@@ -123,19 +133,18 @@ class CompactSamModel(PreTrainedModel):
         """
         *details, image = levels
         count = len(image)
-        with torch.autocast(image.device.type, enabled=False):  # in half precision places would blur
+        # In half precision places would blur. (Where tensors have a size alone, there is no precision either.)
+        with nullcontext() if image.is_meta else torch.autocast(image.device.type, enabled=False):
             sparse = self._sparse(boxes, points)
             sparse = sparse.view(count, -1, *sparse.shape[1:])
             position = self._positions(image)
         each = sparse.shape[1]
-        if masks is None:
-            dense = self.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand_as(image)
-        else:
-            dense = self.prompt_encoder.mask_embed(masks[:, None])
-            # The decoder adds one dense prompt to each image.
-            image, position = (part.repeat_interleave(each, 0) for part in (image, position))
-            details = [part.repeat_interleave(each, 0) for part in details]
-            sparse = sparse.flatten(0, 1)[:, None]
+        filled = filling(around(boxes, points).to(image.device), 4 * image.shape[-1])
+        dense = self.prompt_encoder.mask_embed((filled if masks is None else masks)[:, None])
+        # The decoder adds one dense prompt to each image.
+        image, position = (part.repeat_interleave(each, 0) for part in (image, position))
+        details = [part.repeat_interleave(each, 0) for part in details]
+        sparse = sparse.flatten(0, 1)[:, None]
         logits, ious, *_ = self.mask_decoder(
             image_embeddings=image,
             image_positional_embeddings=position,
@@ -144,7 +153,8 @@ class CompactSamModel(PreTrainedModel):
             multimask_output=False,
             high_resolution_features=details,
         )
-        return Drawn(logits[:, :, 0].flatten(0, 1).float(), ious[..., 0].flatten().float())
+        drawn = logits[:, :, 0].flatten(0, 1).float() + self.box_gain * filled
+        return Drawn(drawn, ious[..., 0].flatten().float())
 
     def save_pretrained(self, *args: Any, **options: Any) -> None:
         """As every model of Transformers, but for the eye, whose weights another folder has."""
@@ -154,10 +164,7 @@ class CompactSamModel(PreTrainedModel):
     def _sparse(self, boxes: Tensor | None, points: Tensor | None) -> Tensor:
         """Tokens (B, n, hidden) of prompts in shares of the image."""
         side = float(self.eye.side)
-        given = boxes if boxes is not None else points
-        if given is None:
-            raise ValueError("a prompt is a box, a point, or both")
-        found = on_one_image(boxes, points, (side, side), given)
+        found = on_one_image(boxes, points, (side, side), around(boxes, points))
         sparse, _ = self.prompt_encoder(
             found.get("input_points"), found.get("input_labels"), found.get("input_boxes"), None
         )
@@ -183,6 +190,34 @@ class CompactSamModel(PreTrainedModel):
             init.normal_(module.weight, std=0.02)
         elif isinstance(module, Sam2PositionalEmbedding):
             init.normal_(module.positional_embedding, std=module.scale)
+        elif isinstance(module, CompactSamModel):
+            init.ones_(module.box_gain)
+            # At first a mask is what fills its box, and not the noise of fresh layers.
+            for network in module.mask_decoder.output_hypernetworks_mlps:
+                init.zeros_(network.proj_out.weight)
+
+
+def filling(boxes: Tensor, side: int) -> Tensor:
+    """Logits (B, side, side) of masks that fill boxes (B, 4) with round corners, 0 where a box's edges are."""
+    cells = (torch.arange(side, device=boxes.device, dtype=torch.float32) + 0.5) / side
+    low, high = boxes.float().chunk(2, dim=1)
+    centre, half = (low + high) / 2, ((high - low) / 2).clamp(min=0.5 / side)
+    across, down = ((cells[None] - centre[:, axis, None]) / half[:, axis, None] for axis in (0, 1))
+    radius = (across[:, None, :] ** 4 + down[:, :, None] ** 4) ** 0.25
+    return (FILLED * (1 - radius)).clamp(min=-2 * FILLED)
+
+
+def around(boxes: Tensor | None, points: Tensor | None) -> Tensor:
+    """The boxes (B, 4), or where there are none small ones around the points (B, 2).
+
+    Raises:
+        ValueError: there are neither.
+    """
+    if boxes is not None:
+        return boxes
+    if points is None:
+        raise ValueError("a prompt is a box, a point, or both")
+    return torch.cat([points - AROUND_POINT / 2, points + AROUND_POINT / 2], dim=1)
 
 
 class CompactSam:

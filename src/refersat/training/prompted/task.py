@@ -56,6 +56,8 @@ class Prompted:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(options_of(name, parts).train)
         freeze_unprompted(model)
+        if isinstance(model, CompactSamModel):  # to which every prompt is a mask, too
+            model.prompt_encoder.no_mask_embed.requires_grad_(False)
 
     def read_tokenizer(self, folder: Path, config: Any) -> NoPhrases:
         """See `Task.read_tokenizer`."""
