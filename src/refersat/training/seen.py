@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -126,3 +127,15 @@ def boxes_of(scene: CocoImage, targets: Sequence[int]) -> list[tuple[float, floa
         (x0 / width, y0 / height, x1 / width, y1 / height)
         for x0, y0, x1, y1 in (scene.objects[target].box for target in targets)
     ]
+
+
+def empty_sight(eye: Mapping[str, Any], views: int, side: int) -> Sight:
+    """What an eye of a model of this configuration sees, without values (PyTorch's meta device)."""
+    middle, coarse = eye["trunk_widths"][1:3]
+    with torch.device("meta"):
+        return Sight(
+            fine=torch.empty(views, eye["candidate_width"], side // 4, side // 4),
+            edges=torch.empty(views, 4, side // 4, side // 4),
+            middle=torch.empty(views, middle, side // 8, side // 8),
+            coarse=torch.empty(views, coarse, side // 16, side // 16),
+        )

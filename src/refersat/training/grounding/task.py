@@ -26,7 +26,7 @@ from refersat.training.journal import Picture
 from refersat.training.layout_sampler import TYPICAL_LENGTH, LayoutBatch, LayoutSampler, empty_layouts
 from refersat.training.parts import finds_objects, options_of
 from refersat.training.recipe import LossOptions, Parts, Recipe, Stage
-from refersat.training.seen import SeenViews
+from refersat.training.seen import SeenViews, empty_sight
 from refersat.training.setup import Setup
 from refersat.training.stream import Sampler
 
@@ -80,7 +80,8 @@ class Grounding:
         phrases, side = views * stage.phrases_per_view, stage.image_size
         with torch.device("meta"):
             return GroundingBatch(
-                pixel_values=torch.empty(views, 3, side, side),
+                pixel_values=torch.empty(views, 3, 0 if stage.once else side, side),
+                maps=empty_sight(config.eye, views, side).maps if stage.once else (),
                 valid=torch.empty(views, 2),
                 input_ids=torch.empty(phrases, TYPICAL_LENGTH, dtype=torch.long),
                 attention_mask=torch.empty(phrases, TYPICAL_LENGTH, dtype=torch.bool),

@@ -11,8 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from refersat.data.samples import Sample
-from refersat.models.eye import Sight
-from refersat.models.prompted.compact import CompactSamConfig, CompactSamModel
+from refersat.models.prompted.compact import CompactSamModel
 from refersat.training.batch import View
 from refersat.training.devices import Devices
 from refersat.training.generated import PhraseSampler
@@ -25,7 +24,7 @@ from refersat.training.prompted.sampler import STRIDE, PromptSampler
 from refersat.training.prompted.start import NoPhrases, PromptedStart, plan_prompted_start, segmenter_of
 from refersat.training.prompted.validation import validate
 from refersat.training.recipe import LossOptions, Parts, Recipe, Stage
-from refersat.training.seen import SeenViews
+from refersat.training.seen import SeenViews, empty_sight
 from refersat.training.setup import Setup
 from refersat.training.trainee import AnyTrainee
 
@@ -77,16 +76,7 @@ class Prompted:
         """See `Task.empty_batch`."""
         prompts, side = views * stage.phrases_per_view, stage.image_size
         with torch.device("meta"):
-            sight = None
-            if stage.once:
-                assert isinstance(config, CompactSamConfig)
-                width, (middle, coarse) = config.eye["candidate_width"], config.eye["trunk_widths"][1:3]
-                sight = Sight(
-                    fine=torch.empty(views, width, side // 4, side // 4),
-                    edges=torch.empty(views, 4, side // 4, side // 4),
-                    middle=torch.empty(views, middle, side // 8, side // 8),
-                    coarse=torch.empty(views, coarse, side // 16, side // 16),
-                )
+            sight = empty_sight(config.eye, views, side) if stage.once else None
             target = side // STRIDE if stage.once else side
             return PromptBatch(
                 boxes=torch.empty(prompts, 4),
