@@ -25,6 +25,7 @@ from refersat.output import output_folder, write_file
 from refersat.training.generated import PhraseSampler
 
 KEY_FILE = "seen.json"
+_KEY_LENGTH = 12
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class SeenViews:
     """Views and what an eye saw in them.
 
     Args:
-        folder: holds one array (count, C, h, w) for each map of a `Sight`, in half precision.
+        folder: of these views; holds one array (count, C, h, w) for each map of a `Sight`, in half precision.
         views: in their order.
     """
 
@@ -75,6 +76,7 @@ def look(
         UserError: an image cannot be read, or the folder not be written to.
     """
     key = key_of(eye, sampler, count=count, image_size=image_size)
+    folder = folder / key[:_KEY_LENGTH]  # others may be learning from other views
     if _key_in(folder) == key:
         return
     device = next(eye.parameters()).device
@@ -103,7 +105,9 @@ def load(eye: Eye, sampler: PhraseSampler, folder: Path, *, count: int, image_si
     Raises:
         UserError: it is gone, or of other views or another eye.
     """
-    if _key_in(folder) != key_of(eye, sampler, count=count, image_size=image_size):
+    key = key_of(eye, sampler, count=count, image_size=image_size)
+    folder = folder / key[:_KEY_LENGTH]
+    if _key_in(folder) != key:
         raise UserError(f"{folder}, which the run has learned from so far, is gone or of other views: begin anew")
     views = [SeenView(view.scene, context) for view, context in sampler.scenes(count, pixels=False)]
     return SeenViews(folder, views)
