@@ -3,8 +3,9 @@
 python benchmarks/ship_pslg.py runs/built-in-grounder runs/built-in-sam --data triplets:runs/val --machine "2 CPU cores"
 
 Both see with the same eye. Where that is the built-in model's, its weights are not shipped again; else they lie beside
-the two networks. The presence threshold is the score that all but `--lost` percent of every fifth phrase with a target
-reach. The numbers in the card are those of `refersat evaluate --model built-in-pslg` on the same data.
+the two networks. `--settle` does that alone, after the built-in model was shipped anew. The presence threshold is the
+score that all but `--lost` percent of every fifth phrase with a target reach. The numbers in the card are those of
+`refersat evaluate --model built-in-pslg` on the same data.
 """
 
 from __future__ import annotations
@@ -56,15 +57,22 @@ NOTES = (
 def main() -> None:
     """Copy, calibrate, measure, describe."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("grounder", type=Path, help="folder of its training run")
-    parser.add_argument("sam", type=Path, help="folder of its training run")
-    parser.add_argument("--data", required=True, help="validation data, triplets:FOLDER")
-    parser.add_argument("--machine", required=True, help="what they were trained on, in words")
+    parser.add_argument("grounder", type=Path, nargs="?", help="folder of its training run")
+    parser.add_argument("sam", type=Path, nargs="?", help="folder of its training run")
+    parser.add_argument("--settle", action="store_true", help="only see again where the eye's weights are")
+    parser.add_argument("--data", help="validation data, triplets:FOLDER")
+    parser.add_argument("--machine", help="what they were trained on, in words")
     parser.add_argument("--lost", type=float, default=2.5, help="percent of right phrases that may be answered empty")
     parser.add_argument("--no-point", action="store_true", help="without the foreground point")
     parser.add_argument("--no-boundary", action="store_true", help="without the boundary step")
     parser.add_argument("--part", choices=("model", "best"), default="model", help="of the grounder's run")
     arguments = parser.parse_args()
+    if arguments.settle:
+        _settle_eyes()
+        write_sums(ASSETS)
+        return
+    if not (arguments.sam and arguments.data and arguments.machine):
+        parser.error("give the two runs, --data and --machine, or --settle")
 
     shutil.rmtree(ASSETS, ignore_errors=True)
     for name, model in ((GROUNDER_FOLDER, arguments.grounder / arguments.part), (SAM_FOLDER, arguments.sam / "model")):
@@ -87,18 +95,21 @@ def main() -> None:
 
 def _settle_eyes() -> None:
     """Let both networks name the place from which everyone can have their eye."""
+    shipped = True
     for name in (GROUNDER_FOLDER, SAM_FOLDER):
         path = ASSETS / name / CONFIG_FILE
         config = json.loads(path.read_text(encoding="utf-8"))
         eye = Eye(eye_config(config["eye"]))
         open_eye(eye, config["eye_model"], config["eye_sha256"], folder=ASSETS / name)
-        config["eye_model"] = BUILT_IN
-        if not _is_built_in(eye):
-            config["eye_model"] = f"../{EYE_FOLDER}"
+        shipped = _is_built_in(eye)
+        config["eye_model"] = BUILT_IN if shipped else f"../{EYE_FOLDER}"
+        if not shipped:
             (ASSETS / EYE_FOLDER).mkdir(exist_ok=True)
             state = {name: tensor.half().contiguous() for name, tensor in eye.state_dict().items()}
             save_file(state, ASSETS / EYE_FOLDER / "model.safetensors", metadata={"format": "pt"})
         path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    if shipped:
+        shutil.rmtree(ASSETS / EYE_FOLDER, ignore_errors=True)
 
 
 def _is_built_in(eye: Eye) -> bool:
