@@ -1,11 +1,13 @@
 """The paper's experiment on PSLG-SAM's stage 2: box only, + point, + boundary step, both; and what the step does alone.
 
 python benchmarks/pslg_steps.py nwpu-vhr10/val.json --stand-in grabcut --limit 100 --out out/pslg-steps
-python benchmarks/pslg_steps.py triplets:probe --sam models/sam2 --grounder models/grounder --out out/probe
+python benchmarks/pslg_steps.py triplets:probe --model built-in-pslg --one-stage built-in --out out/probe
 
 DATA is an instances file (COCO; the images in `images` beside it), of which each object is a case with its true box;
 or KIND:PATH of `refersat evaluate`, of which each phrase that names something is one, with its true box and, with
-`--grounder`, with the box that this finds. Three tables go to stdout as markdown, and to OUT/pslg_steps.json:
+`--grounder`, with the box that this finds; where the grounder tells objects apart, also with a box for each.
+`--model` names a PSLG-SAM and stands for its `--sam` and `--grounder`; `--one-stage` measures another model on the same
+cases. Three tables go to stdout as markdown, and to OUT/pslg_steps.json:
 
 1. the four variants: mIoU, oIoU, Pr@t, and milliseconds of each step per case. `--stand-in` takes no SAM but a rule:
    "ellipse" is the ellipse in the box, "grabcut" OpenCV's GrabCut of the box. Their numbers say nothing about SAM.
@@ -20,8 +22,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,16 +35,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+import refersat
 from refersat.box import Box, mask_box
 from refersat.data.coco import read_coco
 from refersat.data.sources import read_samples
 from refersat.evaluation.metrics import IouTally, iou, overlap
 from refersat.imagery import read_image
 from refersat.models.grounding.loading import load_grounder
+from refersat.models.loading import locate
 from refersat.models.prompted.loading import load_prompted
 from refersat.models.prompted.segmenter import Seen
 from refersat.models.pslg.boundary import BoundaryOptions, refine_boundary
 from refersat.models.pslg.fine import FineStage
+from refersat.models.pslg.folder import network_folders
 from refersat.models.pslg.foreground import PointOptions, foreground_point
 from refersat.models.pslg.options import PslgOptions
 from refersat.models.pslg.window import Window
@@ -48,6 +55,7 @@ from refersat.models.pslg.window import Window
 if TYPE_CHECKING:
     from refersat.models.grounding.grounder import Grounder
     from refersat.models.prompted.segmenter import PromptedSegmenter
+    from refersat.segmenter import Segmenter
 
 Mask = NDArray[np.bool_]
 VARIANTS = ("box only", "+ point", "+ boundary", "both")
@@ -159,13 +167,20 @@ class Row:
 
 
 def variants(case: Case, boxes: Tensor, stages: tuple[FineStage, FineStage], rows: dict[str, Row]) -> None:
-    """Count the four variants of one case; the stages are without and with the point, both with the boundary step."""
-    for stage, (plain, refined) in zip(stages, (VARIANTS[::2], VARIANTS[1::2]), strict=True):
-        fine = stage.segment(case.image, boxes)[0]
-        times = fine.seconds
-        for name, mask, boundary in ((plain, fine.sam_mask, 0.0), (refined, fine.mask, times.boundary)):
+    """Count the four variants of one case; the stages are without and with the point, both with the boundary step.
+
+    Of several boxes it is the union of the masks.
+    """
+    for stage, (plain, refined) in zip(stages, (("box only", "+ boundary"), ("+ point", "both")), strict=True):
+        parts = stage.segment(case.image, boxes)
+        point, sam, moved = (
+            sum(getattr(part.seconds, step) for part in parts) for step in ("point", "sam", "boundary")
+        )
+        before = np.logical_or.reduce([part.sam_mask for part in parts])
+        after = np.logical_or.reduce([part.mask for part in parts])
+        for name, mask, boundary in ((plain, before, 0.0), (refined, after, moved)):
             rows[name].tally.add(*overlap(mask, case.truth))
-            rows[name].seconds.append((times.point, times.sam, boundary))
+            rows[name].seconds.append((point, sam, boundary))
 
 
 def true_box(case: Case) -> Tensor:
@@ -261,31 +276,50 @@ def markdown(title: str, rows: dict[str, dict[str, Any]]) -> str:
 
 
 def measure(
-    cases: Iterator[Case], sam: PromptedSegmenter, grounder: Grounder | None, tell: Callable[[int], None]
+    cases: Iterator[Case],
+    sam: PromptedSegmenter,
+    grounder: Grounder | None,
+    one_stage: Segmenter | None,
+    tell: Callable[[int], None],
+    *,
+    steps_alone: bool = True,
 ) -> dict[str, Any]:
-    """All three tables as plain values."""
+    """All three tables as plain values, the last two unless only the first is wanted."""
     stages = (FineStage(sam, PslgOptions(use_point=False)), FineStage(sam))
-    places = ["true box"] + (["predicted box"] if grounder else [])
+    places = ["true box"] + (["predicted box", "predicted boxes"] if grounder else [])
     rows = {place: {name: Row() for name in VARIANTS} for place in places}
+    alone_stage = Row()
     alone: dict[str, Alone] = {}
     hits: dict[str, list[bool]] = {}
     options = BoundaryOptions()
     for number, case in enumerate(cases):
         variants(case, true_box(case), stages, rows["true box"])
         if grounder and case.phrase:
-            variants(case, grounder.ground(case.image, [case.phrase]).boxes, stages, rows["predicted box"])
-        near = nearby(case)
-        for kind, rough in worsened(near.truth, number).items():
-            alone.setdefault(kind, Alone()).add(near, rough, options)
-        for name, hit in point_hits(case).items():
-            hits.setdefault(name, []).append(hit)
+            found = grounder.ground(case.image, [case.phrase])
+            variants(case, found.boxes, stages, rows["predicted box"])
+            if found.parts is not None:
+                variants(case, found.parts[0], stages, rows["predicted boxes"])
+        if one_stage and case.phrase:
+            began = time.perf_counter()
+            answer = one_stage(case.image, case.phrase)
+            alone_stage.tally.add(*overlap(answer.mask, case.truth))
+            alone_stage.seconds.append((0.0, time.perf_counter() - began, 0.0))
+        if steps_alone:
+            near = nearby(case)
+            for kind, rough in worsened(near.truth, number).items():
+                alone.setdefault(kind, Alone()).add(near, rough, options)
+            for name, hit in point_hits(case).items():
+                hits.setdefault(name, []).append(hit)
         tell(number + 1)
-    if not hits:
+    if not rows["true box"]["both"].seconds:
         sys.exit("there is nothing to measure: no case has a target")
+    variants_found = {
+        place: {name: row.numbers() for name, row in each.items() if row.seconds} for place, each in rows.items()
+    }
+    if alone_stage.seconds:
+        variants_found["one stage"] = {"one stage": alone_stage.numbers()}
     return {
-        "variants": {
-            place: {name: row.numbers() for name, row in each.items() if row.seconds} for place, each in rows.items()
-        },
+        "variants": variants_found,
         "boundary step alone": {kind: each.numbers() for kind, each in alone.items()},
         "points on the target": {name: {"percent": 100 * float(np.mean(each))} for name, each in hits.items()},
     }
@@ -299,30 +333,40 @@ def main() -> None:
     parser.add_argument("--sam", type=Path, metavar="FOLDER", help="SAM 2, SAM, or one of ours")
     parser.add_argument("--stand-in", choices=("ellipse", "grabcut"), help="a rule in SAM's place")
     parser.add_argument("--grounder", metavar="FOLDER|NAME", help="finds the predicted boxes; needs phrases")
+    parser.add_argument("--model", metavar="FOLDER|NAME", help="a PSLG-SAM, for its SAM and its grounder")
+    parser.add_argument("--one-stage", metavar="FOLDER|NAME", help="another model to measure on the same cases")
+    parser.add_argument("--variants-alone", action="store_true", help="only the first table")
     parser.add_argument("--limit", type=int, default=0, help="so many cases; 0: all")
+    parser.add_argument("--every", type=int, default=1, help="only every so manieth case")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where pslg_steps.json goes")
     words = parser.parse_args()
+    if words.model:
+        parts = network_folders(locate(words.model)[0])
+        words.sam, words.grounder = parts["sam"], parts["grounder"]
     if (words.sam is None) == (words.stand_in is None):
-        parser.error("give either --sam or --stand-in")
+        parser.error("give --model, or either --sam or --stand-in")
     device = torch.device(words.device)
     sam: PromptedSegmenter = load_prompted(words.sam, device=device) if words.sam else StandIn(words.stand_in)
     grounder = load_grounder(words.grounder, device=device) if words.grounder else None
+    one_stage = refersat.load(words.one_stage, device=words.device) if words.one_stage else None
 
     def tell(number: int) -> None:
         if number % 10 == 0:
             print(f"{number} cases", file=sys.stderr, flush=True)
 
-    found = measure(read_cases(words.data, words.split, words.limit), sam, grounder, tell)
-    name = words.sam.name if words.sam else f'stand-in "{words.stand_in}" (not a SAM)'
+    cases = islice(read_cases(words.data, words.split, words.limit), 0, None, words.every)
+    found = measure(cases, sam, grounder, one_stage, tell, steps_alone=not words.variants_alone)
+    name = words.model or (words.sam.name if words.sam else f'stand-in "{words.stand_in}" (not a SAM)')
     for place, rows in found["variants"].items():
         if rows:
             print(markdown(f"{name}, {place}", rows), end="\n\n")
-    print(markdown("boundary step alone on", found["boundary step alone"]), end="\n\n")
-    print(markdown("on the target", found["points on the target"]))
+    if not words.variants_alone:
+        print(markdown("boundary step alone on", found["boundary step alone"]), end="\n\n")
+        print(markdown("on the target", found["points on the target"]))
     if words.out:
         words.out.mkdir(parents=True, exist_ok=True)
-        content = {"data": words.data, "segmenter": name, "grounder": words.grounder, **found}
+        content = {"data": words.data, "segmenter": name, "grounder": grounder is not None, **found}
         (words.out / "pslg_steps.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 

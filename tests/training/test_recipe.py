@@ -32,12 +32,14 @@ def test_shipped_recipes_need_only_the_data() -> None:
     names = [
         "built-in",
         "built-in-grounder",
+        "built-in-sam",
         "grounder-dior-rsvg",
         "grounder-rrsisd",
         "own-triplets",
         "rs2sam2-refsegrs",
         "rs2sam2-risbench",
         "rs2sam2-rrsisd",
+        "sam-decoder",
     ]
     assert shipped_recipes() == names
     for name in names:
@@ -183,7 +185,10 @@ def test_set_fills_an_empty_section(tmp_path: Path) -> None:
         ("parts.trnk.train=false", r"parts\.trnk: there is no such field; did you mean trunk\?"),
         ("parts.trunk.learning_rate=0", r"parts\.trunk\.learning_rate: Input should be greater than 0"),
         ("init={model: built-in, sam2: sam2.pt}", r"init: model is whole already: leave out sam2"),
-        ("base=huge", r"base: Input should be 'built-in', 'large', 'evf-sam2', 'built-in-grounder' or 'lqvg'"),
+        (
+            "base=huge",
+            r"base: Input should be 'built-in', .*'lqvg', 'built-in-sam' or 'sam'",
+        ),
         ("loss.boundary_kind=hard", r"loss\.boundary_kind: Input should be 'released' or 'soft'"),
         ("optimizer.drop={factor: 0.1}", r"optimizer\.drop: give either steps or epochs"),
         ("data.style=heldout", r"data\.style: Input should be 'train' or 'all'"),

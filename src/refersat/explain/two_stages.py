@@ -43,14 +43,16 @@ def two_stage_panels(result: Result, steps: PslgSteps) -> list[Panel]:
 def _box_panel(result: Result, steps: PslgSteps) -> Panel:
     height, width = result.mask.shape
     view = View(result.image.rgb, (0, 0, width, height))
-    view.box(steps.fine.box, _BOX)
+    for box in steps.boxes or (steps.fine.box,):
+        view.box(box, _BOX)
     x0, y0, x1, y1 = steps.fine.box
+    others = f", the first of {len(steps.boxes)} that become masks" if len(steps.boxes) > 1 else ""
     there = "there" if steps.score >= steps.threshold else "not there"
     return Panel(
         view.picture,
         f"Box, score {steps.score:.2f}",
-        f"{x1 - x0:.0f} x {y1 - y0:.0f} px, in {steps.grounding_seconds:.2f} s. From {steps.threshold:.2f} on the "
-        f"target counts as there: it is {there}.",
+        f"{x1 - x0:.0f} x {y1 - y0:.0f} px{others}, in {steps.grounding_seconds:.2f} s. From {steps.threshold:.2f} on "
+        f"the target counts as there: it is {there}.",
     )
 
 

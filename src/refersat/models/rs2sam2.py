@@ -28,6 +28,7 @@ from transformers.utils.generic import ModelOutput
 from refersat.models.beit3 import UnionEncoder
 from refersat.models.candidates import FIRST_GAIN, CandidateFinder, Candidates
 from refersat.models.configuration import RS2Sam2Config
+from refersat.models.eye import trunk_of
 from refersat.models.fusion import Adapter, BlockFusion, EncoderFusion
 from refersat.models.hiera import FusedHiera, per_phrase
 from refersat.models.mask_prompt import MaskPromptGenerator, as_mask_prompt
@@ -139,15 +140,7 @@ class RS2Sam2Model(WithTokenizer):
         uses_text = config.block_fusion in ("uni", "bi") or config.encoder_fusion or config.boundary_scalar
         self.text_projection = nn.Linear(union, hidden) if uses_text else None
         self.mask_prompt = MaskPromptGenerator(union, config.mask_prompt) if config.mask_prompt != "none" else None
-        self.trunk = FusedHiera(
-            config.trunk_config(),
-            text_width=hidden,
-            fusion=config.block_fusion,
-            fusion_from=config.fusion_from_block,
-            adapter=config.mlp_adapter,
-            stem=config.stem,
-            convolutions=config.trunk_convolutions,
-        )
+        self.trunk = trunk_of(config)
         self.candidates = (
             CandidateFinder(self.trunk.image_map_widths, config.candidate_width, hidden=hidden)
             if config.candidate_width

@@ -128,10 +128,14 @@ class InstanceSelector(nn.Module):
 
     def choose(self, objects: Objects, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Logits (B, K) that phrases mean objects, as in `Selection`; phrases as in `forward`."""
-        with _full_precision(objects.features):
-            return self._choose(objects, input_ids, attention_mask)
+        return self.weigh(objects, input_ids, attention_mask)[0]
 
-    def _choose(self, objects: Objects, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    def weigh(self, objects: Objects, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """As `choose`, and what is thought of each object when the phrase is heard (B, K, WIDTH)."""
+        with _full_precision(objects.features):
+            return self._weigh(objects, input_ids, attention_mask)
+
+    def _weigh(self, objects: Objects, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         phrases, shown = input_ids.shape[0], objects.features
         missing = objects.scores == 0
         described = self.describe(torch.cat([shown, _geometry(objects).to(shown.dtype)], dim=-1))
@@ -151,8 +155,9 @@ class InstanceSelector(nn.Module):
         tokens = per_phrase(described, phrases)
         for layer, among in zip(self.layers, biases, strict=True):
             tokens = layer(tokens, among, text, silent)
-        logits = self.meant(self.norm(tokens)).squeeze(-1).float()
-        return cast(Tensor, logits.masked_fill(per_phrase(missing, phrases), NOT_MEANT))
+        tokens = self.norm(tokens)
+        logits = self.meant(tokens).squeeze(-1).float()
+        return logits.masked_fill(per_phrase(missing, phrases), NOT_MEANT), tokens
 
 
 def _full_precision(like: Tensor) -> AbstractContextManager[object]:

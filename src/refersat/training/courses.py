@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from refersat.models.rs2sam2 import RS2Sam2Model
 from refersat.text.phrases import Tokenizer
+from refersat.training import seen
 from refersat.training.batch import AnyBatch
 from refersat.training.devices import Devices
 from refersat.training.generated import PhraseSampler
@@ -14,6 +15,7 @@ from refersat.training.interruption import CutShort, StopRequest
 from refersat.training.layout_sampler import LayoutSampler
 from refersat.training.layouts import load, look, save
 from refersat.training.parameters import MovingAverage
+from refersat.training.recipe import Stage
 from refersat.training.run_folder import RunFolder
 from refersat.training.setup import Setup
 from refersat.training.stream import Sampler, Share, stream
@@ -78,7 +80,10 @@ class Courses:
     def _sampler(self, course: range, *, begun: bool) -> Sampler | None:
         setup, devices = self._setup, self._devices
         sampler = setup.sampler(self._tokenizer, self._model.config)
-        if setup.schedule.stage_at(course.start).only is None:
+        stage = setup.schedule.stage_at(course.start)
+        if stage.once:
+            return self._seen_sampler(stage, sampler)
+        if stage.only is None:
             return sampler
         assert isinstance(sampler, PhraseSampler)
         path = self._folder.layouts(course.start)
@@ -89,14 +94,34 @@ class Courses:
                 return None
         return LayoutSampler(load(path, sampler), sampler, self._tokenizer, seed=setup.recipe.seed)
 
-    def _look(self, course: range, sampler: PhraseSampler) -> None:
-        stage = self._setup.schedule.stage_at(course.start)
+    def _seen_sampler(self, stage: Stage, sampler: Sampler) -> Sampler:
+        assert isinstance(sampler, PhraseSampler)
+        devices, model = self._devices, self._model
+        folder = self._setup.recipe.seen or self._folder.seen
+        if devices.main:
+            seen.look(
+                model.eye,
+                sampler,
+                folder,
+                count=stage.views,
+                image_size=stage.image_size,
+                precision=devices.precision(),
+                advance=self._advance(stage),
+            )
+        devices.accelerator.wait_for_everyone()
+        views = seen.load(model.eye, sampler, folder, count=stage.views, image_size=stage.image_size)
+        return self._setup.task.seen_sampler(views, sampler, stage, model, self._tokenizer)
 
+    def _advance(self, stage: Stage) -> Callable[[int], None]:
         def advance(done: int) -> None:
             self._request.check()
             if done * _TOLD // stage.views > (done - 1) * _TOLD // stage.views:
                 self._tell(f"looked at {done:,} of {stage.views:,} views")
 
+        return advance
+
+    def _look(self, course: range, sampler: PhraseSampler) -> None:
+        stage = self._setup.schedule.stage_at(course.start)
         with self._average.in_place(self._model), self._devices.whole_model(self._model) as model:
             if self._devices.main:
                 assert isinstance(model, RS2Sam2Model)
@@ -106,6 +131,6 @@ class Courses:
                     count=stage.views,
                     image_size=stage.image_size,
                     precision=self._devices.precision(),
-                    advance=advance,
+                    advance=self._advance(stage),
                 )
                 save(layouts, self._folder.layouts(course.start))

@@ -15,6 +15,7 @@ from refersat.box import Box, hull
 from refersat.data import shapes
 from refersat.data.coco import CocoFile, CocoImage
 from refersat.errors import UserError
+from refersat.models import store
 from refersat.text.expressions import Expression, Grammar, sample_expressions
 from refersat.text.phrases import Tokenizer
 from refersat.text.scene import SceneObject
@@ -86,7 +87,7 @@ class PhraseSampler:
         assert isinstance(recipe.data, OutlineData)
         self.data = recipe.data
         self.categories = source.categories
-        self._seed = recipe.seed
+        self.seed = recipe.seed
         self._augment = recipe.augment
         self._scenes = _described(source)
         self._shares = _shares(self._scenes, self.data.rare)
@@ -109,7 +110,7 @@ class PhraseSampler:
 
     def views(self, step: int, *, size: int, image_size: int, phrases: int = 1) -> list[View]:
         """The first `size` views of a step's batch, of `image_size` pixels, with `phrases` phrases about each."""
-        rng = np.random.default_rng((self._seed, step, 0))
+        rng = np.random.default_rng((self.seed, step, 0))
         return [self._sample(rng, image_size, phrases) for _ in range(size)]
 
     def scenes(self, count: int, *, pixels: bool = True) -> Iterator[tuple[SceneView, frozenset[str]]]:
@@ -118,7 +119,7 @@ class PhraseSampler:
         Without `pixels`, which take most of the time, those are an empty array.
         """
         for number in range(count):
-            rng = np.random.default_rng((self._seed, number, 3))
+            rng = np.random.default_rng((self.seed, number, 3))
             for _ in range(VIEWS_TO_TRY):
                 image = self._choose(rng)
                 frame = random_frame(image, self._augment, rng)
@@ -129,6 +130,15 @@ class PhraseSampler:
                 raise UserError(self._nothing_fits())
             shown = recolour(frame.pixels(self._read(image)), self._augment.colour, rng) if pixels else _NO_PIXELS
             yield SceneView(shown, scene), context
+
+    def views_are_of(self) -> dict[str, Any]:
+        """All that `scenes` depend on, as plain values."""
+        return {
+            "seed": self.seed,
+            "augment": self._augment.model_dump(),
+            "data": self.data.model_dump(mode="json", exclude={"annotations", "images", "validation"}),
+            "annotations": store.sha256(self.data.annotations),
+        }
 
     def expressions(
         self, scene: CocoImage, context: frozenset[str], rng: np.random.Generator, count: int

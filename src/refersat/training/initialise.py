@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel, Sam2Model, SamConfig, SamModel
 
 from refersat.errors import UserError
 from refersat.models.checkpoint import Checkpoint
@@ -16,13 +16,14 @@ from refersat.models.grounding.model import GroundingConfig, GroundingModel
 from refersat.models.identity import model_folder
 from refersat.models.loading import read_folder
 from refersat.models.official import few, joined, plan_conversion
+from refersat.models.prompted.compact import CompactSamConfig, CompactSamModel
 from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model
 from refersat.text.phrases import Tokenizer
 from refersat.text.tokenizer import PhraseTokenizer
 from refersat.training.recipe import Recipe
 
-ModelConfig: TypeAlias = RS2Sam2Config | GroundingConfig
-Config = TypeVar("Config", RS2Sam2Config, GroundingConfig)
+ModelConfig: TypeAlias = RS2Sam2Config | GroundingConfig | CompactSamConfig
+Config = TypeVar("Config", RS2Sam2Config, GroundingConfig, CompactSamConfig)
 
 
 @dataclass(frozen=True)
@@ -122,10 +123,21 @@ def start_folder(name: str) -> Path:
     return folder
 
 
-def empty_model(config: ModelConfig) -> PreTrainedModel:
+def fresh_model(config: PreTrainedConfig) -> PreTrainedModel:
+    """A model that has learned nothing, of ours or a SAM of Transformers."""
+    ours: dict[type[PreTrainedConfig], type[PreTrainedModel]] = {
+        RS2Sam2Config: RS2Sam2Model,
+        GroundingConfig: GroundingModel,
+        CompactSamConfig: CompactSamModel,
+        SamConfig: SamModel,
+    }
+    return ours.get(type(config), Sam2Model)(config)
+
+
+def empty_model(config: PreTrainedConfig) -> PreTrainedModel:
     """A model without memory for its weights."""
     with torch.device("meta"):
-        return RS2Sam2Model(config) if isinstance(config, RS2Sam2Config) else GroundingModel(config)
+        return fresh_model(config)
 
 
 def configured(recipe: Recipe, base: Config) -> Config:

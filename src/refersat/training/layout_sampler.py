@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from refersat.models.selection import INSTANCES
 from refersat.models.sightings import Objects
 from refersat.text.expressions import Expression
 from refersat.text.phrases import Tokenizer
@@ -43,8 +44,33 @@ class LayoutBatch(AnyBatch):
 
     def to(self, device: torch.device) -> LayoutBatch:
         """The same batch on a device."""
-        objects = Objects(*(getattr(self.objects, name).to(device) for name in vars(self.objects)))
-        return replace(super().to(device), objects=objects)
+        return replace(super().to(device), objects=moved_objects(self.objects, device))
+
+
+def moved_objects(objects: Objects, device: torch.device) -> Objects:
+    """The same objects on a device."""
+    return Objects(*(getattr(objects, name).to(device) for name in vars(objects)))
+
+
+TYPICAL_LENGTH = 16
+"""Tokens of a phrase."""
+
+
+def empty_layouts(width: int, views: int, phrases_per_view: int) -> LayoutBatch:
+    """A batch without values (PyTorch's meta device) of objects with features of this width."""
+    phrases = views * phrases_per_view
+    with torch.device("meta"):
+        return LayoutBatch(
+            objects=Objects(
+                features=torch.empty(views, INSTANCES, width),
+                boxes=torch.empty(views, INSTANCES, 4),
+                scores=torch.empty(views, INSTANCES),
+            ),
+            input_ids=torch.empty(phrases, TYPICAL_LENGTH, dtype=torch.long),
+            attention_mask=torch.empty(phrases, TYPICAL_LENGTH, dtype=torch.bool),
+            meant=torch.empty(phrases, INSTANCES),
+            present=torch.empty(phrases),
+        )
 
 
 class LayoutSampler:
@@ -81,7 +107,7 @@ class LayoutSampler:
         phrases = tuple(expression.phrase for _, expression in told)
         input_ids, attention_mask = self._tokenizer(phrases)
         return LayoutBatch(
-            objects=Objects(*(_padded([getattr(layout, name) for layout, _ in drawn], most) for name in FOUND)),
+            objects=objects_of([layout for layout, _ in drawn]),
             input_ids=input_ids,
             attention_mask=attention_mask,
             meant=_padded([layout.meant(expression.targets) for layout, expression in told], most),
@@ -89,6 +115,12 @@ class LayoutSampler:
             views=tuple(layout.scene.file_name for layout, _ in drawn),
             phrases=phrases,
         )
+
+
+def objects_of(layouts: Sequence[Layout]) -> Objects:
+    """What was found in N views, as one batch."""
+    most = max(layout.count for layout in layouts)
+    return Objects(*(_padded([getattr(layout, name) for layout in layouts], most) for name in FOUND))
 
 
 def _padded(arrays: Sequence[NDArray[np.generic]], most: int) -> Tensor:

@@ -20,9 +20,10 @@ from torch import Tensor
 from refersat.data import shapes
 from refersat.data.coco import CocoImage
 from refersat.errors import UserError
+from refersat.models.candidates import Survey
 from refersat.models.preprocess import square_view
 from refersat.models.rs2sam2 import RS2Sam2Model
-from refersat.models.selection import INSTANCES
+from refersat.models.selection import INSTANCES, InstanceSelector
 from refersat.output import replaced_file
 from refersat.training.generated import PhraseSampler
 
@@ -87,21 +88,27 @@ def look(
         view = square_view(shown.pixels, image_size, antialias=model.config.resize_antialias).to(model.device)
         with precision:
             surveys = [finder.survey(model.trunk.look(each)) for each in model.views(view)]
-        sightings = selector.find(surveys)
-        objects = sightings.objects
-        covered = sightings.belonging(_outlines(shown.scene, sightings.views[0].objectness).to(model.device))
-        layouts.append(
-            Layout(
-                scene=shown.scene,
-                context=context,
-                features=_array(objects.features[0], np.float16),
-                boxes=_array(objects.boxes[0], np.float32),
-                scores=_array(objects.scores[0], np.float32),
-                inside=_array(covered, np.float16),
-            )
-        )
+        layouts.append(layout_of(selector, surveys, shown.scene, context))
         advance(number)
     return layouts
+
+
+@torch.no_grad()
+def layout_of(
+    selector: InstanceSelector, surveys: Sequence[Survey], scene: CocoImage, context: frozenset[str]
+) -> Layout:
+    """What a selector finds in one image's surveys, one for each view of it."""
+    sightings = selector.find(surveys)
+    objects, objectness = sightings.objects, sightings.views[0].objectness
+    covered = sightings.belonging(_outlines(scene, objectness).to(objectness.device))
+    return Layout(
+        scene=scene,
+        context=context,
+        features=_array(objects.features[0], np.float16),
+        boxes=_array(objects.boxes[0], np.float32),
+        scores=_array(objects.scores[0], np.float32),
+        inside=_array(covered, np.float16),
+    )
 
 
 def save(layouts: Sequence[Layout], path: Path) -> None:

@@ -186,9 +186,12 @@ def train(
 
 def _trainee(setup: Setup, devices: Devices, vocabulary: int) -> AnyTrainee:
     """The model with its first weights, on the device, and only what is to train trainable."""
-    recipe, config = setup.recipe, setup.start.config
+    recipe = setup.recipe
+    config: Any = setup.start.config
     init = recipe.init
-    if init.model is None and init.beit3 is None and init.roberta is None:  # their tables are as large as they are
+    if (
+        setup.start.tokenizer is None and init.beit3 is None and init.roberta is None
+    ):  # their tables are as large as they are
         config.vocab_size = vocabulary
     choose_attention(config, recipe, devices.device)
     torch.manual_seed(recipe.seed)

@@ -99,7 +99,7 @@ class Trainee(AnyTrainee):
         if isinstance(batch, LayoutBatch):
             assert self.model.selector is not None
             logits = self.model.selector.choose(batch.objects, batch.input_ids, batch.attention_mask)
-            own["selection"] = _choice_loss(logits, batch.meant)
+            own["selection"] = choice_loss(logits, batch.meant)
             terms = {"selection": own["selection"].sum() / totals.phrases}
         elif len(batch.input_ids):
             output: RS2Sam2Output = self.model(
@@ -204,7 +204,7 @@ class Trainee(AnyTrainee):
             losses = F.binary_cross_entropy_with_logits(selection.objectness, shown, reduction="none")
             terms["objects"] = (batch.label_weights[:, None] * losses).sum() / totals.label_weights
         if self.weights.selection:
-            own["selection"] = _choice_loss(selection.logits, selection.meant(batch.target).float())
+            own["selection"] = choice_loss(selection.logits, selection.meant(batch.target).float())
             terms["selection"] = own["selection"].sum() / totals.phrases
         return terms, own
 
@@ -223,7 +223,7 @@ class Trainee(AnyTrainee):
         return terms
 
 
-def _choice_loss(logits: Tensor, meant: Tensor) -> Tensor:
+def choice_loss(logits: Tensor, meant: Tensor) -> Tensor:
     """Cross-entropy (B,) of the logits (B, K) that objects are meant, for each that is."""
     losses = F.binary_cross_entropy_with_logits(logits, meant, reduction="none")
     return losses.sum(1) / meant.sum(1).clamp(min=1)

@@ -15,19 +15,19 @@ from refersat.training.recipe import LossOptions, PartOptions, Parts
 _PARTS = {
     "fusion": r"trunk\.blocks\.\d+\.fusion\.|encoder_fusion\.",
     "adapters": r"trunk\.blocks\.\d+\.adapter\.",
-    "trunk": r"trunk\.",
+    "trunk": r"(trunk|vision_encoder)\.",
     "candidates": r"candidates\.",
     "selection": r"selector\.",
     "neck": r"neck\.|no_memory_embedding$",
     "union_encoder": r"union_encoder\.",
     "mask_prompt": r"mask_prompt\.",
     "projections": r"(token_mlp|text_projection|boundary_scalar)\.",
-    "prompt_encoder": r"prompt_encoder\.",
-    "mask_decoder": r"mask_decoder\.",
+    "prompt_encoder": r"(prompt_encoder|shared_image_embedding)\.",
+    "mask_decoder": r"mask_decoder\.|box_gain$",
     "image_stem": r"image_network\.(stem\.|stages\.0\.|backbone\.(embedder\.|encoder\.stages\.0\.))",
-    "image_network": r"image_network\.",
+    "image_network": r"(image_network|eye)\.",
     "text_network": r"text_network\.",
-    "grounder": r"(image_levels|text_to_hidden|alignment|queries|transformer)\.",
+    "grounder": r"(image_levels|text_to_hidden|alignment|queries|object_queries|transformer)\.",
 }
 """Part -> the beginnings of its parameters' names in the model; the first that fits counts."""
 
@@ -38,6 +38,9 @@ _IDLE = re.compile(
 )
 """Parts of SAM 2 that a phrase-driven single mask never reaches: they cannot receive a gradient."""
 
+
+_UNPROMPTED = re.compile(r"eye\.|mask_decoder\.(output_hypernetworks_mlps\.[123]|pred_obj_score_head)\.")
+"""Parts of a promptable network that get no gradient from single masks of what is there."""
 
 _CHOOSES = re.compile(r"selector\.(?!objectness\.|feature_norm\.)")
 """What of the selector tells objects apart; the rest finds them."""
@@ -91,6 +94,18 @@ def freeze_idle(model: RS2Sam2Model, loss: LossOptions) -> None:
             or (_CHOOSES.match(name) and not loss.selection)
             or (unread_text.match(name) and not reads_text)
         ):
+            parameter.requires_grad_(False)
+
+
+def finds_objects(name: str) -> bool:
+    """Whether a parameter of a network with an eye says where objects are: what was seen once must not change."""
+    return name.startswith(("eye.", "selector.objectness.", "selector.feature_norm."))
+
+
+def freeze_unprompted(model: PreTrainedModel) -> None:
+    """Freeze what prompts that ask for a single mask never reach, in any SAM, and an eye."""
+    for name, parameter in model.named_parameters():
+        if _UNPROMPTED.match(name):
             parameter.requires_grad_(False)
 
 

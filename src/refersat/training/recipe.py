@@ -147,7 +147,7 @@ class Parts(_Section):
     prompt_encoder: PartOptions = PartOptions()
     mask_decoder: PartOptions = PartOptions()
     image_stem: PartOptions = Field(PartOptions(), description="a grounder's image network, up to stride 4")
-    image_network: PartOptions = Field(PartOptions(), description="a grounder's, behind its stem")
+    image_network: PartOptions = Field(PartOptions(), description="a grounder's, behind its stem; an eye never trains")
     text_network: PartOptions = Field(PartOptions(), description="a grounder's")
     grounder: PartOptions = Field(PartOptions(), description="all of a grounder but the two networks")
 
@@ -179,6 +179,7 @@ class LossOptions(_Section):
     edges: float = Field(0.1, ge=0, description="the boxes of objects, by the candidate finder; outlines only")
     objects: float = Field(1.0, ge=0, description="what shows an object of any kind, by the selector; outlines only")
     selection: float = Field(1.0, ge=0, description="which of the objects the phrase means, by the selector")
+    mask_iou: float = Field(1.0, ge=0, description="how good its masks are, by a compact SAM")
 
 
 class BoxLossOptions(_Section):
@@ -203,10 +204,17 @@ class Stage(Span):
         description="train this part alone, with a rate that rises and falls anew, on what the model as it is then "
         "sees of so many `views`; outlines only",
     )
-    views: int = Field(
-        3000, gt=0, description="with `only`: how many are looked at, once, and talked about again and again"
+    once: bool = Field(
+        False,
+        description="look at `views` views once with the frozen eye of the model, and learn from what it saw; "
+        "for networks that have one, outlines only",
     )
-    phrases_per_view: int = Field(1, ge=0, description="0: only what the views show is learned; outlines only")
+    views: int = Field(
+        3000, gt=0, description="with `only` or `once`: how many are looked at, once, and asked about again and again"
+    )
+    phrases_per_view: int = Field(
+        1, ge=0, description="or prompts; 0: only what the views show is learned; outlines only"
+    )
 
 
 class Drop(Span):
@@ -238,7 +246,14 @@ class OptimizerOptions(_Section):
     activation_checkpointing: bool = Field(False, description="less memory for a third more time")
 
 
-Base = Literal["built-in", "large", "evf-sam2", "built-in-grounder", "lqvg"]
+Base = Literal["built-in", "large", "evf-sam2", "built-in-grounder", "lqvg", "built-in-sam", "sam"]
+
+_TRAINS: Mapping[str, Literal["grounder", "prompted"]] = {
+    "built-in-grounder": "grounder",
+    "lqvg": "grounder",
+    "built-in-sam": "prompted",
+    "sam": "prompted",
+}
 
 
 class Recipe(_Section):
@@ -247,7 +262,9 @@ class Recipe(_Section):
     name: str = Field(pattern=r"^[\w-][\w.-]*$", description="of the run's folder, unless told otherwise")
     seed: int = Field(0, ge=0)
     base: Base = Field(
-        "built-in", description="kind and configuration of a new model; built-in-grounder and lqvg are grounders"
+        "built-in",
+        description="kind and configuration of a new model; built-in-grounder and lqvg are grounders; built-in-sam is "
+        "a compact SAM 2, sam any SAM of `init.model`",
     )
     model: dict[str, Any] = Field({}, description="changes to that configuration, or to that of init.model")
     init: InitOptions = InitOptions()
@@ -261,6 +278,10 @@ class Recipe(_Section):
     optimizer: OptimizerOptions = OptimizerOptions()
     sharded: bool = Field(
         False, description="spread weights and optimizer over the processes (FSDP), not the batch only"
+    )
+    seen: Path | None = Field(
+        None,
+        description="folder for what stages with `once` see, which recipes may share; null: in the run's folder",
     )
     workers: int = Field(1, gt=0, description="processes that load data, for each process that trains")
     validate_every: Length = Span(steps=500)
@@ -279,6 +300,8 @@ class Recipe(_Section):
         if isinstance(self.data, SampleData):
             if any(stage.phrases_per_view != 1 for stage in self.stages):
                 raise ValueError("stages: phrases_per_view is for data.annotations: a sample has one phrase")
+            if any(stage.once for stage in self.stages):
+                raise ValueError("stages: once is for data.annotations: it asks about many objects of each view")
             if any(stage.only for stage in self.stages):
                 raise ValueError("stages: only is for data.annotations: it needs many phrases about each view")
             if self.data.holdout and self.data.validation is not None:
@@ -288,9 +311,9 @@ class Recipe(_Section):
         return self
 
     @property
-    def trains(self) -> Literal["segmenter", "grounder"]:
+    def trains(self) -> Literal["segmenter", "grounder", "prompted"]:
         """What kind of model it is about."""
-        return "grounder" if self.base in ("built-in-grounder", "lqvg") else "segmenter"
+        return _TRAINS.get(self.base, "segmenter")
 
     @property
     def steps(self) -> int | None:

@@ -64,6 +64,11 @@ class RunFolder:
         return self.path / f"layouts-{step:07d}.safetensors"
 
     @property
+    def seen(self) -> Path:
+        """What a frozen eye saw, unless the recipe names another place."""
+        return self.path / "seen"
+
+    @property
     def tokenizer(self) -> Path:
         """The folder of the tokenizer, made before the first step."""
         return self.path / "tokenizer"

@@ -90,7 +90,7 @@ class Schedule:
     def course(self, step: int) -> range:
         """The steps around this one (from 0) in which the same is trained, by the same kind of batches."""
         start = 0
-        for _, stages in groupby(self.stages, key=lambda stage: stage.only):
+        for _, stages in groupby(self.stages, key=lambda stage: (stage.only, stage.once)):
             course = range(start, start + sum(stage.steps or 0 for stage in stages))
             if step in course:
                 return course

@@ -10,23 +10,19 @@ import torch
 
 from refersat.data.samples import Sample
 from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model
-from refersat.models.selection import INSTANCES
-from refersat.models.sightings import Objects
 from refersat.text.tokenizer import PhraseTokenizer
 from refersat.training.batch import Batch, View, collate
 from refersat.training.devices import Devices
 from refersat.training.initialise import Start, plan_start
 from refersat.training.journal import Picture
-from refersat.training.layout_sampler import LayoutBatch
+from refersat.training.layout_sampler import TYPICAL_LENGTH, LayoutBatch, empty_layouts
 from refersat.training.objective import Trainee
 from refersat.training.parts import freeze
 from refersat.training.pictures import pictures_of
 from refersat.training.recipe import LossOptions, Parts, Recipe, Stage
 from refersat.training.setup import Setup
+from refersat.training.stream import Sampler
 from refersat.training.validation import segmenter_of, validate
-
-TYPICAL_LENGTH = 16
-"""Tokens of a phrase."""
 
 
 class Segmentation:
@@ -58,22 +54,16 @@ class Segmentation:
         """See `Task.collate`."""
         return collate(views, tokenizer, config)
 
+    def seen_sampler(self, *_: Any) -> Sampler:
+        """See `Task.seen_sampler`: an RS2-SAM 2 has no eye but its own, which trains."""
+        raise NotImplementedError
+
     def empty_batch(self, config: RS2Sam2Config, stage: Stage, views: int, *, outlines: bool) -> Batch | LayoutBatch:
         """See `Task.empty_batch`."""
+        if stage.only is not None:
+            return empty_layouts(config.candidate_width, views, stage.phrases_per_view)
         phrases, side = views * stage.phrases_per_view, stage.image_size
         with torch.device("meta"):
-            if stage.only is not None:
-                return LayoutBatch(
-                    objects=Objects(
-                        features=torch.empty(views, INSTANCES, config.candidate_width),
-                        boxes=torch.empty(views, INSTANCES, 4),
-                        scores=torch.empty(views, INSTANCES),
-                    ),
-                    input_ids=torch.empty(phrases, TYPICAL_LENGTH, dtype=torch.long),
-                    attention_mask=torch.empty(phrases, TYPICAL_LENGTH, dtype=torch.bool),
-                    meant=torch.empty(phrases, INSTANCES),
-                    present=torch.empty(phrases),
-                )
             return Batch(
                 pixel_values=torch.empty(views, 3, side, side),
                 union_pixel_values=torch.empty(views, 3, config.union_image_size, config.union_image_size),

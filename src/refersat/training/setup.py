@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from refersat.text.phrases import Tokenizer
 from refersat.text.tokenizer import train_tokenizer
 from refersat.training.absent import AbsentPhrases
 from refersat.training.generated import PhraseSampler, check_outlines
-from refersat.training.initialise import ModelConfig, Start
+from refersat.training.initialise import Start
 from refersat.training.journal import check_tensorboard
 from refersat.training.recipe import LossOptions, Recipe, SampleData, Stage
 from refersat.training.sample_sets import SetSampler, TrainingSamples, read_training_samples
@@ -72,7 +73,7 @@ class Setup:
         """How many kinds of outlined objects there are; None where there are no outlines."""
         return len(self.source.categories) if isinstance(self.source, CocoFile) else None
 
-    def sampler(self, tokenizer: Tokenizer, config: ModelConfig) -> Sampler:
+    def sampler(self, tokenizer: Tokenizer, config: Any) -> Sampler:
         """What makes the batches."""
         if isinstance(self.source, CocoFile):
             return PhraseSampler(self.recipe, self.source, tokenizer, config, self.task.collate)
@@ -80,16 +81,16 @@ class Setup:
 
     def tokenizer(self, folder: Path, *, new: bool) -> Tokenizer:
         """The run's tokenizer: for a `new` run put into its folder, taken over or learned; else the one there."""
-        longest = self.start.config.max_text_length
+        config: Any = self.start.config
         if not new:
-            return self.task.read_tokenizer(folder, self.start.config)
+            return self.task.read_tokenizer(folder, config)
         if self.start.tokenizer is not None:
             self.start.tokenizer.save(folder)
             return self.start.tokenizer
         sentences = corpus(np.random.default_rng(self.recipe.seed), self.recipe.tokenizer_sentences)
         if isinstance(self.source, TrainingSamples):
             sentences = chain(sentences, (sample.phrase for sample in self.source.train))
-        return train_tokenizer(sentences, folder, self.start.config.vocab_size - 1, max_length=longest)
+        return train_tokenizer(sentences, folder, config.vocab_size - 1, max_length=config.max_text_length)
 
 
 def set_up(recipe: Recipe) -> Setup:
@@ -102,13 +103,16 @@ def set_up(recipe: Recipe) -> Setup:
         check_tensorboard()
     task = task_of(recipe)
     start = task.plan_start(recipe)
-    if any(stage.only for stage in recipe.stages) and not getattr(start.config, "selection", False):
+    chooses = getattr(start.config, "selection", False) or getattr(start.config, "first_boxes", "") == "objects"
+    if any(stage.only for stage in recipe.stages) and not chooses:
         raise UserError("stages: only: selection needs a model that has one: give model.selection=true")
     if recipe.stages[0].only and not any(name.startswith("selector.") for name in start.origins):
         raise UserError(
             "stages: only: selection learns from the objects that the model finds, and this one has not learned to find"
             " any: begin with a stage that trains all"
         )
+    if any(stage.once for stage in recipe.stages) and not getattr(start.config, "eye", None):
+        raise UserError("stages: once: needs a model with a frozen eye: base built-in-sam or built-in-grounder")
     data, untaught = recipe.data, set[str]()
     source: CocoFile | TrainingSamples
     if isinstance(data, SampleData):

@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from refersat.text.phrases import Tokenizer
     from refersat.training.batch import AnyBatch, View
     from refersat.training.devices import Devices
+    from refersat.training.generated import PhraseSampler
     from refersat.training.initialise import Start
     from refersat.training.journal import Picture
     from refersat.training.recipe import LossOptions, Parts, Recipe, Stage
+    from refersat.training.seen import SeenViews
     from refersat.training.setup import Setup
+    from refersat.training.stream import Sampler
     from refersat.training.trainee import AnyTrainee
 
 
@@ -43,6 +46,19 @@ class Task(Protocol):
 
     def collate(self, views: Sequence[View], tokenizer: Tokenizer, config: Any) -> AnyBatch:
         """Put views together; `config.image_size` is the side of `pixel_values`."""
+
+    def seen_sampler(
+        self, seen: SeenViews, sampler: PhraseSampler, stage: Stage, model: Any, tokenizer: Any
+    ) -> Sampler:
+        """What makes batches of views that the model's eye has seen; for models that have one.
+
+        Args:
+            seen: the views.
+            sampler: that they are of.
+            stage: for which.
+            model: with weights of which those that find objects are the last.
+            tokenizer: of phrases.
+        """
 
     def empty_batch(self, config: Any, stage: Stage, views: int, *, outlines: bool) -> AnyBatch:
         """A batch of so many views without values (PyTorch's meta device)."""
@@ -71,6 +87,10 @@ def task_of(recipe: Recipe) -> Task:
         from refersat.training.grounding.task import Grounding
 
         return Grounding()
+    if recipe.trains == "prompted":
+        from refersat.training.prompted.task import Prompted
+
+        return Prompted()
     from refersat.training.segmentation import Segmentation
 
     return Segmentation()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,12 @@ from transformers import Sam2Model, SamModel
 from refersat.errors import UserError
 from refersat.models.grounding.letterbox import letterbox
 from refersat.models.peers.preparation import Preparation
+from refersat.models.prompted.compact import CompactSamConfig, CompactSamModel
 from refersat.models.prompted.loading import load_prompted
 from refersat.models.prompted.segmenter import PromptedSegmenter, parameters_of
+from tests.models.tiny_eye import save_eye_model
 from tests.models.tiny_rs2sam2 import make_model
-from tests.models.tiny_sam import save_sam1, save_sam2
+from tests.models.tiny_sam import save_sam1, save_sam2, save_stirred
 
 CPU = torch.device("cpu")
 BOXES = torch.tensor([[0.1, 0.2, 0.5, 0.7], [0.3, 0.0, 1.0, 0.9], [0.6, 0.6, 0.7, 0.8]])
@@ -31,7 +34,16 @@ def folders(tmp_path_factory: pytest.TempPathFactory, tokenizer_file: Path) -> d
     own = folder / "own"
     make_model(image_size=64, vocab_size=80).save_pretrained(own)
     (own / "sentencepiece.bpe.model").write_bytes(tokenizer_file.read_bytes())
-    return {"sam2": save_sam2(folder / "sam2"), "sam1": save_sam1(folder / "sam1"), "own": own}
+    save_eye_model(folder / "eye", tokenizer_file, vocab_size=80)
+    eye = json.loads((folder / "eye" / "config.json").read_text())
+    torch.manual_seed(0)
+    compact = CompactSamModel(CompactSamConfig(eye=eye, eye_model="../eye", hidden_size=32, feed_forward=32))
+    return {
+        "sam2": save_sam2(folder / "sam2"),
+        "sam1": save_sam1(folder / "sam1"),
+        "own": own,
+        "compact": save_stirred(compact, folder / "compact"),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +58,7 @@ def masks(segmenter: PromptedSegmenter, image: NDArray[np.uint8], points: Tensor
         return segmenter.segment(segmenter.see(image), BOXES, points)
 
 
-@pytest.mark.parametrize("kind", ["sam2", "sam1", "own"])
+@pytest.mark.parametrize("kind", ["sam2", "sam1", "own", "compact"])
 def test_each_prompt_is_answered_as_if_it_were_alone(
     kind: str, folders: dict[str, Path], image: NDArray[np.uint8]
 ) -> None:
@@ -66,7 +78,7 @@ def test_each_prompt_is_answered_as_if_it_were_alone(
     assert (moved - together).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("kind", ["sam2", "sam1", "own"])
+@pytest.mark.parametrize("kind", ["sam2", "sam1", "own", "compact"])
 def test_the_mask_decoder_alone_can_learn(kind: str, folders: dict[str, Path], image: NDArray[np.uint8]) -> None:
     segmenter = load_prompted(folders[kind], device=CPU)
     segmenter.network.requires_grad_(False)

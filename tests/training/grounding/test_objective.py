@@ -90,7 +90,7 @@ def test_two_images_are_learned(make_trainee: Callable[..., GroundingTrainee], b
     trainee.eval()
     with torch.inference_mode():
         found = trainee.model(batch.pixel_values, batch.valid, batch.input_ids, batch.attention_mask)
-    iou, _ = overlaps(found.boxes, to_corners(batch.boxes))
+    iou, _ = overlaps(found.boxes, to_corners(batch.boxes[:, 0]))
     there = batch.present > 0
     assert iou[there].amin() > 0.5
     assert found.scores[there].amin() > found.scores[~there].amax()
@@ -102,11 +102,11 @@ STEPS = 70
 def test_views_become_a_batch(batch: GroundingBatch) -> None:
     assert batch.pixel_values.shape == (2, 3, SIDE, SIDE)
     assert batch.present.tolist() == [1, 1, 0] * 2
-    torch.testing.assert_close(batch.boxes[0], torch.tensor([20 / 64, 16 / 64, 24 / 64, 16 / 64]))
+    torch.testing.assert_close(batch.boxes[0, 0], torch.tensor([20 / 64, 16 / 64, 24 / 64, 16 / 64]))
     assert batch.told()[4] == "drawn: blue"
     flat = collate([view((8, 8, 32, 24), (40, 8, 56, 28), height=32)], tokenizer, tiny_grounder_config())
     assert flat.valid.tolist() == [[1.0, 0.5]]
-    torch.testing.assert_close(flat.boxes[0], torch.tensor([20 / 64, 16 / 32, 24 / 64, 16 / 32]))
+    torch.testing.assert_close(flat.boxes[0, 0], torch.tensor([20 / 64, 16 / 32, 24 / 64, 16 / 32]))
     assert (flat.labels[0, :8].unique().tolist(), flat.label_weights[0, 8:].sum().item()) == ([0, 1, 2], 0)
     assert flat.label_weights[0, :8].sum() == 8 * 16
 
@@ -129,7 +129,7 @@ def test_parts_of_a_batch_add_up_to_the_whole(
     parts = []
     for image, phrases in ((slice(0, 1), slice(0, 3)), (slice(1, 2), slice(3, 6))):
         by_image = {name: getattr(batch, name)[image] for name in ("pixel_values", "valid", "labels", "label_weights")}
-        rest = ("input_ids", "attention_mask", "boxes", "present", "named")
+        rest = ("input_ids", "attention_mask", "boxes", "there", "present", "named")
         parts.append(replace(batch, **by_image, **{name: getattr(batch, name)[phrases] for name in rest}))
     made = [trainee(part, Totals.of(parts)) for part in parts]
     torch.testing.assert_close(sum(loss for loss, _, _ in made), whole)
@@ -157,7 +157,7 @@ def test_phrases_that_name_nothing_alone_reach_the_same_parameters(
     make_trainee: Callable[..., GroundingTrainee], batch: GroundingBatch
 ) -> None:
     reached = []
-    for each in (batch, replace(batch, present=torch.zeros_like(batch.present))):
+    for each in (batch, replace(batch, present=torch.zeros_like(batch.present), there=torch.zeros_like(batch.there))):
         trainee = make_trainee(kinds=None)
         loss, _, _ = trainee(replace(each, labels=None, label_weights=None, named=None))
         loss.backward()
@@ -172,8 +172,9 @@ def test_without_phrases_the_image_network_learns(
     trainee = make_trainee()
     empty = torch.zeros(0)
     silent = replace(
-        batch, input_ids=empty[:, None].long(), attention_mask=empty[:, None].bool(), boxes=empty, present=empty,
-        named=empty.long(), phrases=(),
+        batch, input_ids=empty[:, None].long(), attention_mask=empty[:, None].bool(), boxes=empty[:, None],
+        present=empty,
+        there=empty[:, None].bool(), named=empty.long(), phrases=(),
     )  # fmt: skip
     loss, terms, own = trainee(silent)
     loss.backward()

@@ -7,14 +7,23 @@ from typing import Any, Literal, get_args
 
 from transformers import DeformableDetrConfig, PreTrainedConfig, ResNetConfig, RobertaConfig
 
-ImageNetworkKind = Literal["resnet", "convolutions"]
-"""ResNet with frozen norms, which needs pretrained weights (the paper's), or a compact network that does not."""
+ImageNetworkKind = Literal["resnet", "convolutions", "eye"]
+"""ResNet with frozen norms, which needs pretrained weights (the paper's); a compact network that does not; or the
+frozen eye of a model of ours, which learned from few images what objects look like."""
 
 TextNetworkKind = Literal["roberta", "lstm"]
 """RoBERTa with its own tokenizer (the paper's), or a small bidirectional LSTM with ours."""
 
 MergeKind = Literal["add", "multiply"]
 """What alignment does with what a token has heard: adds it (our default), or lets it gate the token."""
+
+FirstBoxesKind = Literal["learned", "objects"]
+"""Where queries look first: at learned places (the paper's), or at the objects that the eye finds (in the manner of
+two-stage Deformable DETR), each judged at first by the selector that comes with the eye."""
+
+AnswerKind = Literal["best", "hull"]
+"""The box of the best query (the paper's), or the hull of all whose score is half at least: a phrase may name several
+objects, and then each of them is a target of its own."""
 
 NORM_GROUPS = 32
 _ROBERTA_OFFSET = 2  # its positions begin behind the padding index
@@ -32,6 +41,11 @@ class GroundingConfig(PreTrainedConfig):
         vocab_size: rows of the word table.
         max_text_length: longest phrase in tokens, with begin and end.
         merge: see `MergeKind`; the paper does not say.
+        first_boxes: see `FirstBoxesKind`.
+        answer: see `AnswerKind`.
+        eye: configuration of the model that the eye is taken from.
+        eye_model: name of that model, or its folder, be it relative to this one's.
+        eye_sha256: of the eye's weights; see `eye.digest_of`.
         queries: language queries, each of which proposes a box.
         encoder_layers, decoder_layers, heads, points, feed_forward, dropout: of the deformable transformer; `heads`
             and `dropout` also of the alignment.
@@ -54,6 +68,11 @@ class GroundingConfig(PreTrainedConfig):
     vocab_size: int = 50265
     max_text_length: int = 64
     merge: MergeKind = "add"
+    first_boxes: FirstBoxesKind = "learned"
+    answer: AnswerKind = "best"
+    eye: dict[str, Any] = field(default_factory=dict)
+    eye_model: str = ""
+    eye_sha256: str = ""
     queries: int = 10
     encoder_layers: int = 4
     decoder_layers: int = 4
@@ -65,7 +84,13 @@ class GroundingConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
-        kinds = {"image_network": ImageNetworkKind, "text_network": TextNetworkKind, "merge": MergeKind}
+        kinds = {
+            "image_network": ImageNetworkKind,
+            "text_network": TextNetworkKind,
+            "merge": MergeKind,
+            "first_boxes": FirstBoxesKind,
+            "answer": AnswerKind,
+        }
         for name, kind in kinds.items():
             if getattr(self, name) not in get_args(kind):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, not {getattr(self, name)}")
@@ -78,6 +103,10 @@ class GroundingConfig(PreTrainedConfig):
         for name in ("queries", "encoder_layers", "decoder_layers", "text_layers", "points"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if (self.image_network == "eye") != bool(self.eye):
+            raise ValueError("eye must be the configuration of a model for an image_network eye, and empty for others")
+        if self.first_boxes == "objects" and self.image_network != "eye":
+            raise ValueError("first_boxes objects needs an image_network eye, which finds them")
         if self.text_network == "lstm" and self.text_width % 2:
             raise ValueError(f"text_width must be even for an lstm, half for each direction, not {self.text_width}")
 
@@ -104,6 +133,35 @@ class GroundingConfig(PreTrainedConfig):
             heads=4,
             feed_forward=512,
         )
+
+    @classmethod
+    def behind_eye(cls, eye: dict[str, Any], **changes: Any) -> GroundingConfig:
+        """The compact one behind the eye of a model of this configuration, at whose objects its queries begin."""
+        return cls(
+            **{
+                "image_size": eye["image_size"],
+                "hidden_size": 96,
+                "image_network": "eye",
+                "eye": eye,
+                "first_boxes": "objects",
+                "answer": "hull",
+                "text_network": "lstm",
+                "text_width": 128,
+                "text_layers": 1,
+                "vocab_size": eye["vocab_size"],
+                "max_text_length": eye["max_text_length"],
+                "encoder_layers": 1,
+                "decoder_layers": 2,
+                "heads": 3,
+                "feed_forward": 192,
+                **changes,
+            }
+        )
+
+    @property
+    def levels(self) -> int:
+        """Feature levels: of strides 8 to 64, or behind an eye 16 to 64."""
+        return 3 if self.image_network == "eye" else 4
 
     @property
     def norm_groups(self) -> int:
@@ -137,7 +195,7 @@ class GroundingConfig(PreTrainedConfig):
             backbone_config=ResNetConfig(),  # unused: only its encoder and decoder are
             d_model=self.hidden_size,
             num_queries=self.queries,
-            num_feature_levels=4,
+            num_feature_levels=self.levels,
             encoder_layers=self.encoder_layers,
             decoder_layers=self.decoder_layers,
             encoder_attention_heads=self.heads,

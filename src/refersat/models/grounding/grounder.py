@@ -18,10 +18,13 @@ class Grounded:
     Attributes:
         boxes: (B, 4) float32, x0, y0, x1, y1 from 0 to 1 of the image's width and height; never upside down.
         scores: (B,) float32 in 0..1, that the target is there.
+        parts: for each phrase (T, 4), the boxes of the single objects that its box goes around, the surest first; None
+            where the grounder does not tell objects apart.
     """
 
     boxes: Tensor
     scores: Tensor
+    parts: tuple[Tensor, ...] | None = None
 
 
 class Grounder(Protocol):

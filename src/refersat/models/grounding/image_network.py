@@ -1,4 +1,4 @@
-"""What sees the image: two networks to choose from, and the four levels that the rest of the grounder works on."""
+"""What sees the image: networks to choose from, and the levels that the rest of the grounder works on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from transformers.models.deformable_detr.modeling_deformable_detr import replace
 from transformers.models.sam2.modeling_sam2 import Sam2LayerNorm
 
 from refersat.models.convolutions import ResidualConvolutions
+from refersat.models.eye import Sight
 from refersat.models.grounding.configuration import GroundingConfig
 from refersat.models.hiera import ConvolutionalStem
 
@@ -74,3 +75,27 @@ class ImageLevels(nn.Module):
         """Maps of strides 4 to 32 -> levels of strides 8 to 64, (N, hidden, S/8, S/8) and so on."""
         levels = [project(each) for project, each in zip(self.projections, maps[1:], strict=True)]
         return (*levels, self.extra(maps[-1]))
+
+
+class EyeLevels(nn.Module):
+    """What an eye sees at strides 4 and 16, brought together at stride 16, and two more levels."""
+
+    def __init__(self, config: GroundingConfig, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        hidden, groups = config.hidden_size, config.norm_groups
+        fine, _, coarse = widths
+        self.fine = nn.Conv2d(fine, hidden, kernel_size=4, stride=4)
+        self.coarse = nn.Conv2d(coarse, hidden, kernel_size=1)
+        self.norm = nn.GroupNorm(groups, hidden)
+        self.extras = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(hidden, hidden, kernel_size=3, stride=2, padding=1), nn.GroupNorm(groups, hidden))
+            for _ in range(config.levels - 1)
+        )
+
+    def forward(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The maps of a sight -> levels of strides 16 to 64, (N, hidden, S/16, S/16) and so on."""
+        sight = Sight(*maps)
+        levels = [self.norm(self.fine(sight.fine) + self.coarse(sight.coarse))]
+        for extra in self.extras:
+            levels.append(extra(levels[-1]))
+        return tuple(levels)

@@ -13,7 +13,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from refersat.models.preprocess import normalise
+from refersat.models.eye import eye_config
+from refersat.models.grounding.configuration import GroundingConfig
+from refersat.models.preprocess import normalise, square_view
 
 
 def letterbox(images: Sequence[NDArray[np.uint8]], side: int) -> tuple[Tensor, Tensor]:
@@ -37,6 +39,20 @@ def letterbox(images: Sequence[NDArray[np.uint8]], side: int) -> tuple[Tensor, T
         pixel_values[index, :, :height, :width] = scaled[0]
         valid[index] = torch.tensor([width / side, height / side])
     return pixel_values, valid
+
+
+def views(images: Sequence[NDArray[np.uint8]], config: GroundingConfig) -> tuple[Tensor, Tensor]:
+    """As `letterbox`, for a grounder: behind an eye, squares that do not keep the aspect ratio, as the eye knows them.
+
+    Args:
+        images: RGB arrays (H, W, 3) uint8, sizes may differ.
+        config: of the grounder, with the side of the views.
+    """
+    if config.image_network != "eye":
+        return letterbox(images, config.image_size)
+    antialias = eye_config(config.eye).resize_antialias
+    squares = [square_view(image, config.image_size, antialias=antialias) for image in images]
+    return torch.cat(squares), torch.ones(len(images), 2)
 
 
 def fitted(shape: tuple[int, ...], side: int) -> tuple[int, int]:

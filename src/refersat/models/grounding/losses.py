@@ -50,7 +50,8 @@ def grounding_losses(logits: Tensor, boxes: Tensor, targets: Tensor, there: Tens
     is_chosen = torch.zeros_like(wanted).scatter(1, chosen, there.float())
     focal = torch.where(is_chosen > 0, wanted, unwanted).sum(1)
     matched = boxes.gather(1, chosen[..., None].expand(-1, -1, 4))
-    counts = there.float()
+    # Of a phrase that names many objects, each counts for less.
+    counts = there.float() / there.float().sum(1, keepdim=True).clamp(min=1)
     distance = ((matched - targets).abs().sum(-1) * counts).sum(1)
     _, giou = overlaps(to_corners(matched), to_corners(targets))
-    return [focal, distance, ((1 - giou) * counts).sum(1)]
+    return [focal / there.sum(1).clamp(min=1), distance, ((1 - giou) * counts).sum(1)]

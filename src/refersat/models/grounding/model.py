@@ -15,20 +15,22 @@ from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.utils.generic import ModelOutput
 
+from refersat.models.eye import Eye, Sight, eye_config, without_eye
 from refersat.models.grounding.alignment import CrossModalAlignment
 from refersat.models.grounding.boxes import to_corners
 from refersat.models.grounding.configuration import GroundingConfig
-from refersat.models.grounding.image_network import CompactNetwork, FrozenResNet, ImageLevels
+from refersat.models.grounding.image_network import CompactNetwork, EyeLevels, FrozenResNet, ImageLevels
 from refersat.models.grounding.levels import Levels
-from refersat.models.grounding.queries import LanguageQueries
+from refersat.models.grounding.queries import LanguageQueries, ObjectQueries
 from refersat.models.grounding.text_network import RecurrentText, RobertaText, TextProjection
 from refersat.models.grounding.transformer import DeformableTransformer
 from refersat.models.hiera import per_phrase
+from refersat.models.selection import InstanceSelector
+from refersat.models.sightings import Objects
 from refersat.models.with_tokenizer import WithTokenizer
 
 __all__ = ["GroundingConfig", "GroundingModel", "GroundingOutput"]
 
-LEVELS = 4
 FIRST_SCORE = 0.01
 """Of a fresh model: most queries are wrong, and the focal loss need not first learn that."""
 FIRST_SIZE_LOGIT = -2.0
@@ -45,7 +47,9 @@ class GroundingOutput(ModelOutput):
         query_logits: (D, B, Q) score logits after each decoder layer, the last one's last.
         query_boxes: (D, B, Q, 4) boxes, centre and size in shares of the image.
         sentence: (B, C) what the queries are made of.
-        image_maps: what the image network made of the N images, (N, C, S/4, S/4) and so on to stride 32.
+        parts: (B, Q) bool, the queries whose boxes make up `boxes`: the best alone, unless the answer is a hull.
+        image_maps: what the image network made of the N images, (N, C, S/4, S/4) and so on to stride 32; or the maps of
+            a `Sight`.
     """
 
     scores: Tensor | None = None
@@ -53,6 +57,7 @@ class GroundingOutput(ModelOutput):
     query_logits: Tensor | None = None
     query_boxes: Tensor | None = None
     sentence: Tensor | None = None
+    parts: Tensor | None = None
     image_maps: tuple[Tensor, ...] | None = None
 
 
@@ -65,16 +70,29 @@ class GroundingModel(WithTokenizer):
     main_input_name = "pixel_values"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
+    _keys_to_ignore_on_load_missing = [r"^eye\."]  # noqa: RUF012  Transformers' own way to say it
 
     def __init__(self, config: GroundingConfig) -> None:
         super().__init__(config)
-        self.image_network = FrozenResNet(config) if config.image_network == "resnet" else CompactNetwork(config)
-        self.image_levels = ImageLevels(config)
+        self.image_levels: ImageLevels | EyeLevels
+        if config.image_network == "eye":
+            seen = eye_config(config.eye)
+            self.eye = Eye(seen)
+            self.image_levels = EyeLevels(config, self.eye.widths)
+        else:
+            self.image_network = FrozenResNet(config) if config.image_network == "resnet" else CompactNetwork(config)
+            self.image_levels = ImageLevels(config)
+        self.selector, self.object_queries = None, None
+        if config.first_boxes == "objects":
+            self.selector = InstanceSelector(
+                seen.candidate_width, vocabulary=config.vocab_size, longest=config.max_text_length
+            )
+            self.object_queries = ObjectQueries(config)
         self.text_network = RobertaText(config) if config.text_network == "roberta" else RecurrentText(config)
         self.text_to_hidden = TextProjection(config)
-        self.alignment = CrossModalAlignment(config, LEVELS)
+        self.alignment = CrossModalAlignment(config, config.levels)
         self.queries = LanguageQueries(config)
-        self.transformer = DeformableTransformer(config, LEVELS)
+        self.transformer = DeformableTransformer(config, config.levels)
         self.post_init()
 
     def forward(
@@ -98,16 +116,30 @@ class GroundingModel(WithTokenizer):
 
         Unasked, Transformers would give layers of Deformable DETR the names of its first release.
         """
-        super().save_pretrained(*args, **{"save_original_format": False, **options})
+        # Another folder has the weights of an eye.
+        state = without_eye(options.pop("state_dict", None) or self.state_dict())
+        super().save_pretrained(*args, **{"save_original_format": False, **options, "state_dict": state})
 
     def look(self, pixel_values: Tensor) -> tuple[Tensor, ...]:
-        """What does not depend on a phrase: (N, 3, S, S) -> maps of strides 4 to 32, (N, C, S/4, S/4) and so on."""
+        """What does not depend on a phrase: (N, 3, S, S) -> maps of strides 4 to 32, (N, C, S/4, S/4) and so on.
+
+        Of an eye they are the maps of a `Sight`.
+        """
+        if self.config.image_network == "eye":
+            return self.eye(pixel_values).maps  # type: ignore[no-any-return]
         return self.image_network(pixel_values)  # type: ignore[no-any-return]
 
     def ground(
-        self, image_maps: tuple[Tensor, ...], valid: Tensor, input_ids: Tensor, attention_mask: Tensor
+        self,
+        image_maps: tuple[Tensor, ...],
+        valid: Tensor,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        objects: Objects | None = None,
     ) -> GroundingOutput:
         """What phrases name in images that `look` has seen; arguments as in `forward`.
+
+        `objects` are those of the images, if they are known already and queries begin with them.
 
         Raises:
             ValueError: the phrases cannot be shared evenly by the images.
@@ -122,16 +154,28 @@ class GroundingModel(WithTokenizer):
 
         aligned, enhanced = self.alignment(levels, text, ~attention_mask)
         queries, positions = self.queries(enhanced[:, 0])
-        logits, boxes = self.transformer(aligned, queries, positions)
+        if self.object_queries is None or self.selector is None:
+            logits, boxes = self.transformer(aligned, queries, positions)
+        else:
+            if objects is None:
+                objects = self.selector.find([Sight(*image_maps).survey]).objects
+            begun = self.object_queries(queries, positions, objects, self.selector, input_ids, attention_mask)
+            logits, boxes = self.transformer(aligned, begun.queries, begun.positions, begun.boxes, begun.judged)
 
-        best = logits[-1].argmax(dim=-1, keepdim=True)
-        chosen = boxes[-1].gather(1, best[..., None].expand(-1, -1, 4))[:, 0]
+        last, corners = logits[-1].float(), to_corners(boxes[-1]).clamp(0, 1)
+        best = last.argmax(dim=-1, keepdim=True)
+        parts = torch.zeros_like(last, dtype=torch.bool).scatter(1, best, True)
+        if self.config.answer == "hull":
+            parts = parts | (last >= 0)
+        low = corners[..., :2].masked_fill(~parts[..., None], 1.0).amin(1)
+        high = corners[..., 2:].masked_fill(~parts[..., None], 0.0).amax(1)
         return GroundingOutput(
-            scores=logits[-1].gather(1, best)[:, 0].float().sigmoid(),
-            boxes=to_corners(chosen).clamp(0, 1),
+            scores=last.gather(1, best)[:, 0].sigmoid(),
+            boxes=torch.cat([low, high], dim=-1),
             query_logits=logits,
             query_boxes=boxes,
             sentence=queries[:, 0],
+            parts=parts,
             image_maps=image_maps,
         )
 
@@ -151,14 +195,19 @@ class GroundingModel(WithTokenizer):
             init.normal_(module.weight)  # an LSTM has no norm before it: small words would all be alike to it
         elif isinstance(module, LanguageQueries):
             init.normal_(module.positions)
+        elif isinstance(module, ObjectQueries):
+            init.normal_(module.places)
         elif isinstance(module, DeformableTransformer):
             # Its heads here and not in their own turn: transformers knows them as Linear layers like any other.
             init.normal_(module.level_positions)
+            judged = self.config.first_boxes == "objects"
             for head in module.score_heads:
                 assert isinstance(head, nn.Linear)
-                init.constant_(head.bias, -math.log(1 / FIRST_SCORE - 1))
+                init.constant_(head.bias, 0.0 if judged else -math.log(1 / FIRST_SCORE - 1))
+                if judged:  # at first the selector's word is all that counts
+                    init.zeros_(head.weight)
             for number, head in enumerate(module.decoder.bbox_embed):
                 init.zeros_(head.layers[-1].weight)
                 init.zeros_(head.layers[-1].bias)
-                if number == 0:
+                if number == 0 and not judged:
                     init.constant_(head.layers[-1].bias[2:], FIRST_SIZE_LOGIT)

@@ -36,16 +36,27 @@ class DeformableTransformer(nn.Module):
         self.decoder.bbox_embed = nn.ModuleList(
             DeformableDetrMLPPredictionHead(hidden, hidden, 4, num_layers=3) for _ in range(layers)
         )
-        self.first_places = nn.Linear(hidden, 2)
+        # Queries that begin with boxes need no places.
+        self.first_places = nn.Linear(hidden, 2) if config.first_boxes == "learned" else None
         self.score_heads = nn.ModuleList(nn.Linear(hidden, 1) for _ in range(layers))
 
-    def forward(self, levels: Levels, queries: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self,
+        levels: Levels,
+        queries: Tensor,
+        positions: Tensor,
+        first: Tensor | None = None,
+        judged: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Look for what the queries say, layer by layer.
 
         Args:
             levels: of B views.
             queries: (B, Q, C).
             positions: (B, Q, C), where each looks first.
+            first: (B, Q, 4) the boxes that queries begin with, centre and size; None: at places that follow from
+                `positions`.
+            judged: (B, Q) logits that the scores' logits are added to; None for none.
 
         Returns:
             After each of D decoder layers score logits (D, B, Q) and boxes (D, B, Q, 4), centre and size in shares of
@@ -69,7 +80,9 @@ class DeformableTransformer(nn.Module):
             spatial_position_embeddings=levels.positions + of_level,
             **places,
         ).last_hidden_state
-        first = self.first_places(positions).sigmoid()
+        if first is None:
+            assert self.first_places is not None
+            first = self.first_places(positions).sigmoid()
         decoded = self.decoder(
             inputs_embeds=queries,
             object_queries_position_embeddings=positions,
@@ -82,7 +95,8 @@ class DeformableTransformer(nn.Module):
         refined = decoded.intermediate_reference_points.transpose(0, 1)  # (D, B, Q, 4), without gradient
         logits, boxes = [], []
         for layer, state in enumerate(states):
-            logits.append(self.score_heads[layer](state).squeeze(-1))
+            scores = self.score_heads[layer](state).squeeze(-1)
+            logits.append(scores if judged is None else scores + judged)
             boxes.append(_moved(first if layer == 0 else refined[layer - 1], self.decoder.bbox_embed[layer](state)))
         return torch.stack(logits), torch.stack(boxes)
 

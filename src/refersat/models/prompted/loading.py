@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 SAM2_TYPES = ("sam2", "sam2_video")
 SAM1_TYPES = ("sam",)
 OWN_TYPES = ("rs2sam2",)
+COMPACT_TYPES = ("refersat-sam",)
 
 
 def load_prompted(folder: Path, *, device: torch.device) -> PromptedSegmenter:
-    """Load SAM 2, SAM, or the SAM 2 inside an RS2-SAM 2 of ours.
+    """Load SAM 2, SAM, a compact SAM 2 of ours, or the SAM 2 inside an RS2-SAM 2.
 
     Raises:
         UserError: it is none of these, or something in the folder is missing, damaged, or does not fit.
@@ -38,7 +39,11 @@ def load_prompted(folder: Path, *, device: torch.device) -> PromptedSegmenter:
         from refersat.models.prompted.own import OwnSam
 
         return OwnSam.load(folder, device=device)
+    if kind in COMPACT_TYPES:
+        from refersat.models.prompted.compact import CompactSam
+
+        return CompactSam.load(folder, device=device)
     raise UserError(
         f"{folder / CONFIG_FILE} says model_type {json.dumps(kind)}; masks from boxes and points come from "
-        f"{', '.join((*SAM2_TYPES, *SAM1_TYPES, *OWN_TYPES))}"
+        f"{', '.join((*SAM2_TYPES, *SAM1_TYPES, *OWN_TYPES, *COMPACT_TYPES))}"
     )

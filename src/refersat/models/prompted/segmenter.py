@@ -61,17 +61,21 @@ def parameters_of(segmenter: PromptedSegmenter) -> int:
     return sum(parameter.numel() for parameter in segmenter.network.parameters())
 
 
-def on_one_image(boxes: Tensor, points: Tensor | None, side: tuple[float, float], like: Tensor) -> dict[str, Tensor]:
+def on_one_image(
+    boxes: Tensor | None, points: Tensor | None, side: tuple[float, float], like: Tensor
+) -> dict[str, Tensor]:
     """Prompts in the arguments of Transformers' SAM models: about one image, in pixels of a view.
 
     Args:
-        boxes: (B, 4) from 0 to 1.
+        boxes: (B, 4) from 0 to 1, or None.
         points: (B, 2) from 0 to 1, or None.
         side: width and height of the image in the view.
         like: says where the tensors go.
     """
     scale = like.new_tensor(side).float()
-    prompts = {"input_boxes": (boxes.to(scale) * scale.repeat(2))[None]}
+    prompts = {}
+    if boxes is not None:
+        prompts["input_boxes"] = (boxes.to(scale) * scale.repeat(2))[None]
     if points is not None:
         prompts["input_points"] = (points.to(scale) * scale)[None, :, None]
         prompts["input_labels"] = torch.ones(1, len(points), 1, dtype=torch.int32, device=scale.device)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from refersat.box import Box
-from refersat.models.prompted.segmenter import PromptedSegmenter
+from refersat.models.prompted.segmenter import PromptedSegmenter, Seen
 from refersat.models.pslg.boundary import Refinement, refine_boundary
 from refersat.models.pslg.foreground import ForegroundPoint, foreground_point
 from refersat.models.pslg.options import PslgOptions
@@ -70,12 +70,18 @@ class FineStage:
         self.options = options or PslgOptions()
 
     @torch.inference_mode()
-    def segment(self, image: NDArray[np.uint8], boxes: Tensor) -> list[Fine]:
+    def see(self, image: NDArray[np.uint8]) -> Seen:
+        """What SAM makes of an image, RGB (H, W, 3), to be asked about any number of boxes."""
+        return self.sam.see(image)
+
+    @torch.inference_mode()
+    def segment(self, image: NDArray[np.uint8], boxes: Tensor, seen: Seen | None = None) -> list[Fine]:
         """One mask for each box; SAM sees the image once.
 
         Args:
             image: RGB (H, W, 3).
             boxes: (B, 4) float32, x0, y0, x1, y1 from 0 to 1 of the image's width and height.
+            seen: what SAM made of the image, where it has seen it already.
         """
         height, width = image.shape[:2]
         scale = boxes.new_tensor([width, height])
@@ -86,7 +92,7 @@ class FineStage:
                 found = [foreground_point(image, box, self.options.point) for box in corners]
         with _clock() as segmenting:
             points = boxes.new_tensor([(point.x, point.y) for point in found]) / scale if found else None
-            logits = self.sam.segment(self.sam.see(image), boxes, points).float().cpu()
+            logits = self.sam.segment(seen or self.sam.see(image), boxes, points).float().cpu()
         share = 1 / len(corners)
         results = []
         for index, box in enumerate(corners):

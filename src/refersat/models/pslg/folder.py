@@ -16,6 +16,8 @@ from refersat.models.pslg.options import PslgOptions
 if TYPE_CHECKING:
     import torch
 
+    from refersat.models.grounding.grounder import Grounder
+    from refersat.models.prompted.segmenter import PromptedSegmenter
     from refersat.models.pslg.system import PslgSam
 
 
@@ -102,5 +104,19 @@ def load(folder: Path, *, device: torch.device) -> PslgSam:
         own = read_description(places["grounder"]).get("presence_threshold")
         if isinstance(own, float | int):
             options = description.model_copy(update={"presence_threshold": float(own)})
-    grounder = load_grounder(places["grounder"], device=device)
-    return PslgSam(grounder, load_prompted(places["sam"], device=device), options)
+    grounder, sam = load_grounder(places["grounder"], device=device), load_prompted(places["sam"], device=device)
+    return PslgSam(grounder, sam, options, shared=_share_eye(grounder, sam))
+
+
+def _share_eye(grounder: Grounder, sam: PromptedSegmenter) -> int:
+    """Let both see with one eye, where both have the same: an image is then looked at once. Its parameters, or 0."""
+    from refersat.models.grounding.language_query import LanguageQueryGrounder
+    from refersat.models.prompted.compact import CompactSam
+
+    if not isinstance(grounder, LanguageQueryGrounder) or not isinstance(sam, CompactSam):
+        return 0
+    ours, theirs = grounder.model.config, sam.model.config
+    if not ours.eye_sha256 or ours.eye_sha256 != theirs.eye_sha256 or ours.image_size != sam.model.eye.side:
+        return 0
+    sam.model.eye = grounder.model.eye
+    return sum(parameter.numel() for parameter in sam.model.eye.parameters())

@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from refersat.box import Box
 from refersat.models.answering import Answer
 from refersat.models.grounding.grounder import Grounder
-from refersat.models.prompted.segmenter import PromptedSegmenter, parameters_of
+from refersat.models.prompted.segmenter import PromptedSegmenter, Seen, parameters_of
 from refersat.models.pslg.fine import Fine, FineStage
 from refersat.models.pslg.options import PRESENT_FROM, PslgOptions
 
@@ -27,12 +28,15 @@ class PslgSteps:
         threshold: the score from which on the target counts as there.
         fine: the box, and all that was made of it.
         grounding_seconds: what stage 1 took; of several phrases, the equal share.
+        boxes: all of them in pixels, where the grounder tells the objects apart that the phrase names: `fine` is of the
+            first, and each became a mask in the same way.
     """
 
     score: float
     threshold: float
     fine: Fine
     grounding_seconds: float
+    boxes: tuple[Box, ...] = ()
 
 
 class PslgSam:
@@ -44,13 +48,17 @@ class PslgSam:
         grounder: phrase to box.
         sam: box and point to mask.
         options: the steps around SAM, and when the target counts as there.
+        shared: parameters that both networks have in common.
     """
 
     phrases_at_once = 4  # each keeps a mask of the image's size
     dtype = torch.float32
 
-    def __init__(self, grounder: Grounder, sam: PromptedSegmenter, options: PslgOptions | None = None) -> None:
+    def __init__(
+        self, grounder: Grounder, sam: PromptedSegmenter, options: PslgOptions | None = None, *, shared: int = 0
+    ) -> None:
         self._grounder = grounder
+        self._shared = shared
         self._fine = FineStage(sam, options)
         chosen = self._fine.options.presence_threshold
         self.presence_threshold = PRESENT_FROM if chosen is None else chosen
@@ -58,7 +66,7 @@ class PslgSam:
     @property
     def parameters(self) -> int:
         """Number of parameters of both networks."""
-        return self._grounder.parameters + parameters_of(self._fine.sam)
+        return self._grounder.parameters + parameters_of(self._fine.sam) - self._shared
 
     @property
     def mask_threshold(self) -> float:
@@ -77,9 +85,25 @@ class PslgSam:
         began = time.perf_counter()
         grounded = self._grounder.ground(image, phrases)
         grounding = (time.perf_counter() - began) / len(phrases)
+        seen = self._fine.see(image)
         answers = []
-        for fine, score in zip(self._fine.segment(image, grounded.boxes), grounded.scores.tolist(), strict=True):
-            steps = PslgSteps(score, self.presence_threshold, fine, grounding)
+        for number, score in enumerate(grounded.scores.tolist()):
+            # Each object that the grounder tells apart is a box of its own for SAM, which knows of no groups.
+            boxes = grounded.boxes[number][None] if grounded.parts is None else grounded.parts[number]
+            first, logits, corners = self._joined(image, boxes, seen)
+            steps = PslgSteps(score, self.presence_threshold, first, grounding, corners)
             present = score >= self.presence_threshold
-            answers.append(Answer(fine.logits[None], present=present, score=score, steps=steps, boxes=(fine.box,)))
+            answers.append(Answer(logits[None], present=present, score=score, steps=steps, boxes=corners))
         return answers
+
+    def _joined(self, image: NDArray[np.uint8], boxes: Tensor, seen: Seen) -> tuple[Fine, Tensor, tuple[Box, ...]]:
+        """How the first box became a mask, the logits (H, W) of all masks' union, and the boxes in pixels."""
+        first: Fine | None = None
+        logits, corners = None, []
+        for some in boxes.split(self.phrases_at_once):  # type: ignore[no-untyped-call]
+            for fine in self._fine.segment(image, some, seen):
+                first = first or fine
+                corners.append(fine.box)
+                logits = fine.logits if logits is None else torch.maximum(logits, fine.logits)
+        assert first is not None and logits is not None
+        return first, logits, tuple(corners)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from refersat.errors import UserError
 from refersat.models.checkpoint import Checkpoint
+from refersat.models.configuration import RS2Sam2Config
 from refersat.models.folder import read_description
 from refersat.models.grounding.language_query import read_tokenizer
 from refersat.models.grounding.model import GroundingConfig
@@ -14,6 +15,7 @@ from refersat.models.official import few
 from refersat.text.phrases import Tokenizer
 from refersat.text.roberta import RobertaTokenizer
 from refersat.text.tokenizer import PhraseTokenizer
+from refersat.training.eyes import eye_source
 from refersat.training.initialise import Source, Start, checked, configured, empty_model, start_folder
 from refersat.training.recipe import Recipe
 
@@ -37,18 +39,35 @@ def plan_grounder_start(recipe: Recipe) -> Start:
         raise UserError(f"init.{unfit[0]} is not for grounders, which base {recipe.base} is one of")
     if init.model is not None:
         folder = start_folder(init.model)
+        kind = read_description(folder).get("model_type")
+        if recipe.base == "built-in-grounder" and kind == RS2Sam2Config.model_type:
+            return _behind_eye(recipe, init.model)
         before = _config_of(folder)
         config = configured(recipe, before)
         checkpoint = Checkpoint.find(folder)
-        source = Source(init.model, checkpoint, {name: (name,) for name in checkpoint.entries})
-        return checked(
-            recipe, Start(config, (source,), read_tokenizer(folder, config)), set(empty_model(before).state_dict())
-        )
+        found = [Source(init.model, checkpoint, {name: (name,) for name in checkpoint.entries})]
+        if config.image_network == "eye":
+            found.append(eye_source(config.eye_model, beside=folder).source)
+        start = Start(config, tuple(found), read_tokenizer(folder, config))
+        return checked(recipe, start, set(empty_model(before).state_dict()))
     base = {"lqvg": GroundingConfig.lqvg, "built-in-grounder": GroundingConfig.built_in}
     config = configured(recipe, base[recipe.base]())
     _check_networks(recipe, config)
     sources = tuple(_network(recipe, config, name) for name in _NETWORKS if getattr(init, name) is not None)
     return checked(recipe, Start(config, sources, _tokenizer(recipe, config)))
+
+
+def _behind_eye(recipe: Recipe, name: str) -> Start:
+    """A fresh one behind the eye of a model, whose selector it begins with."""
+    eye = eye_source(name)
+    compact = GroundingConfig.behind_eye(eye.description, eye_model=eye.place, eye_sha256=eye.sha256)
+    config = configured(recipe, compact)
+    sources = [eye.source]
+    if config.first_boxes == "objects":
+        names = [each for each in eye.source.checkpoint.entries if each.startswith("selector.")]
+        sources.append(Source(f"{name}'s selector", eye.source.checkpoint, {each: (each,) for each in names}))
+    tokenizer = PhraseTokenizer.from_folder(eye.folder, config.max_text_length)
+    return checked(recipe, Start(config, tuple(sources), tokenizer))
 
 
 def _config_of(folder: Path) -> GroundingConfig:
