@@ -19,7 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel, Sam2MaskDecoderConfig, Sam2PromptEncoderConfig
 from transformers import initialization as init
-from transformers.models.sam2.modeling_sam2 import Sam2MaskDecoder, Sam2PositionalEmbedding, Sam2PromptEncoder
+from transformers.models.sam2.modeling_sam2 import (
+    Sam2FeedForward,
+    Sam2MaskDecoder,
+    Sam2PositionalEmbedding,
+    Sam2PromptEncoder,
+)
 
 from refersat.models.convolutions import ResidualConvolutions
 from refersat.models.eye import Eye, Sight, eye_config, open_eye, without_eye
@@ -194,6 +199,7 @@ class CompactSamModel(PreTrainedModel):
             init.ones_(module.box_gain)
             # At first a mask is what fills its box, and not the noise of fresh layers.
             for network in module.mask_decoder.output_hypernetworks_mlps:
+                assert isinstance(network, Sam2FeedForward)
                 init.zeros_(network.proj_out.weight)
 
 

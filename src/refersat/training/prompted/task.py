@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +90,16 @@ class Prompted:
             )
 
     def validate(
-        self, devices: Devices, model: PreTrainedModel, tokenizer: Any, samples: Sequence[Sample], image_size: int
+        self,
+        devices: Devices,
+        model: PreTrainedModel,
+        tokenizer: Any,
+        samples: Sequence[Sample],
+        image_size: int,
+        on_sample: Callable[[], None],
     ) -> dict[str, Any]:
         """See `Task.validate`; the size is the network's own."""
-        return validate(devices, segmenter_of(model, tokenizer.folder), samples)
+        return validate(devices, segmenter_of(model, tokenizer.folder), samples, on_sample)
 
     def pictures(
         self, devices: Devices, model: PreTrainedModel, tokenizer: Any, samples: Sequence[Sample]
