@@ -86,11 +86,14 @@ class PslgSam:
         grounded = self._grounder.ground(image, phrases)
         grounding = (time.perf_counter() - began) / len(phrases)
         seen = self._fine.see(image)
+        # Each object that the grounder tells apart is a box of its own for SAM, which knows of no groups.
+        if grounded.parts is None:
+            fines = self._fine.segment(image, grounded.boxes, seen)
+            joined = ((fine, fine.logits, (fine.box,)) for fine in fines)
+        else:
+            joined = (self._joined(image, boxes, seen) for boxes in grounded.parts)
         answers = []
-        for number, score in enumerate(grounded.scores.tolist()):
-            # Each object that the grounder tells apart is a box of its own for SAM, which knows of no groups.
-            boxes = grounded.boxes[number][None] if grounded.parts is None else grounded.parts[number]
-            first, logits, corners = self._joined(image, boxes, seen)
+        for score, (first, logits, corners) in zip(grounded.scores.tolist(), joined, strict=True):
             steps = PslgSteps(score, self.presence_threshold, first, grounding, corners)
             present = score >= self.presence_threshold
             answers.append(Answer(logits[None], present=present, score=score, steps=steps, boxes=corners))
