@@ -86,6 +86,7 @@ class Eye(nn.Module):
         self._last: tuple[bytes, Sight] | None = None
         self.candidates = CandidateFinder(self.trunk.image_map_widths, model.candidate_width, hidden=model.hidden_size)
 
+    @torch.inference_mode(False)  # what is remembered may be asked for in training, too
     @torch.no_grad()
     def see(self, image: NDArray[np.uint8]) -> Sight:
         """An image, RGB (H, W, 3), at its own side. The last image is remembered: two networks may share an eye."""

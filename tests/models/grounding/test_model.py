@@ -161,7 +161,7 @@ def test_bfloat16_answers_much_alike(make_grounder: Callable[..., GroundingModel
         ({"image_size": 100}, "image_size must be a multiple of 32, not 100"),
         ({"hidden_size": 48}, "hidden_size must be a multiple of 32"),
         ({"image_widths": [8, 8, 8]}, "image_widths must be 4 positive numbers"),
-        ({"image_network": "vgg"}, "image_network must be one of resnet, convolutions, not vgg"),
+        ({"image_network": "vgg"}, "image_network must be one of resnet, convolutions, eye, not vgg"),
         ({"queries": 0}, "queries must be at least 1"),
         ({"text_width": 17}, "text_width must be even"),
     ],

@@ -172,10 +172,15 @@ def test_without_phrases_the_image_network_learns(
     trainee = make_trainee()
     empty = torch.zeros(0)
     silent = replace(
-        batch, input_ids=empty[:, None].long(), attention_mask=empty[:, None].bool(), boxes=empty[:, None],
+        batch,
+        input_ids=empty[:, None].long(),
+        attention_mask=empty[:, None].bool(),
+        boxes=empty[:, None],
+        there=empty[:, None].bool(),
         present=empty,
-        there=empty[:, None].bool(), named=empty.long(), phrases=(),
-    )  # fmt: skip
+        named=empty.long(),
+        phrases=(),
+    )
     loss, terms, own = trainee(silent)
     loss.backward()
     assert (set(terms), own) == ({"categories"}, {})

@@ -95,7 +95,7 @@ def test_the_shipped_recipe_runs_dry(data_set: SimpleNamespace, capsys: pytest.C
     # The images show no vehicle.
     assert main(["train", "built-in-grounder", *changes, "--set", "data.never_absent=[]", "--dry-run"]) == 0
     told = capsys.readouterr().out
-    assert "80 steps of 6 views of 448 px, 4 phrases each" in told
+    assert "150 steps of 6 views of 448 px, 4 phrases each" in told
     assert "memory about" in told
 
 

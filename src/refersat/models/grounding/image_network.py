@@ -84,8 +84,13 @@ class EyeLevels(nn.Module):
         super().__init__()
         hidden, groups = config.hidden_size, config.norm_groups
         fine, _, coarse = widths
-        self.fine = nn.Conv2d(fine, hidden, kernel_size=4, stride=4)
-        self.coarse = nn.Conv2d(coarse, hidden, kernel_size=1)
+        # An eye's maps are as large as their last layer made them.
+        self.fine = nn.Sequential(
+            Sam2LayerNorm(fine, data_format="channels_first"), nn.Conv2d(fine, hidden, kernel_size=4, stride=4)
+        )
+        self.coarse = nn.Sequential(
+            Sam2LayerNorm(coarse, data_format="channels_first"), nn.Conv2d(coarse, hidden, kernel_size=1)
+        )
         self.norm = nn.GroupNorm(groups, hidden)
         self.extras = nn.ModuleList(
             nn.Sequential(nn.Conv2d(hidden, hidden, kernel_size=3, stride=2, padding=1), nn.GroupNorm(groups, hidden))

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel, Sam2MaskDecoderConfig, Sam2PromptEncoderConfig
 from transformers import initialization as init
 from transformers.models.sam2.modeling_sam2 import (
-    Sam2FeedForward,
+    Sam2LayerNorm,
     Sam2MaskDecoder,
     Sam2PositionalEmbedding,
     Sam2PromptEncoder,
@@ -91,6 +91,10 @@ class CompactSamModel(PreTrainedModel):
         fine, middle, coarse = self.eye.widths
         self.neck = nn.ModuleDict(
             {
+                # An eye's maps are as large as their last layer made them.
+                "fine_norm": Sam2LayerNorm(fine, data_format="channels_first"),
+                "middle_norm": Sam2LayerNorm(middle, data_format="channels_first"),
+                "coarse_norm": Sam2LayerNorm(coarse, data_format="channels_first"),
                 "fine": nn.Conv2d(fine, hidden, kernel_size=4, stride=4),
                 "middle": nn.Conv2d(middle, hidden, kernel_size=2, stride=2),
                 "coarse": nn.Conv2d(coarse, hidden, kernel_size=1),
@@ -115,10 +119,10 @@ class CompactSamModel(PreTrainedModel):
 
     def levels(self, sight: Sight) -> tuple[Tensor, ...]:
         """What the decoder sees of N images: (N, hidden/8, S/4, S/4), (N, hidden/4, S/8, S/8), (N, hidden, ...)."""
-        neck = self.neck
-        image = neck["fine"](sight.fine) + neck["middle"](sight.middle) + neck["coarse"](sight.coarse)
-        decoder = self.mask_decoder
-        return decoder.conv_s0(sight.fine), decoder.conv_s1(sight.middle), neck["merge"](image)
+        neck, decoder = self.neck, self.mask_decoder
+        fine, middle = neck["fine_norm"](sight.fine), neck["middle_norm"](sight.middle)
+        image = neck["fine"](fine) + neck["middle"](middle) + neck["coarse"](neck["coarse_norm"](sight.coarse))
+        return decoder.conv_s0(fine), decoder.conv_s1(middle), neck["merge"](image)
 
     def draw(
         self,
@@ -199,8 +203,7 @@ class CompactSamModel(PreTrainedModel):
             init.ones_(module.box_gain)
             # At first a mask is what fills its box, and not the noise of fresh layers.
             for network in module.mask_decoder.output_hypernetworks_mlps:
-                assert isinstance(network, Sam2FeedForward)
-                init.zeros_(network.proj_out.weight)
+                init.zeros_(cast(Any, network).proj_out.weight)
 
 
 def filling(boxes: Tensor, side: int) -> Tensor:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -17,6 +18,9 @@ from refersat.models.grounding.grounder import Grounder
 from refersat.models.prompted.segmenter import PromptedSegmenter, Seen, parameters_of
 from refersat.models.pslg.fine import Fine, FineStage
 from refersat.models.pslg.options import PRESENT_FROM, PslgOptions
+
+Joined: TypeAlias = tuple[Fine, Tensor, tuple[Box, ...]]
+"""How the first box became a mask, the logits (H, W) of the union of all masks, and the boxes in pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,17 +90,20 @@ class PslgSam:
         grounded = self._grounder.ground(image, phrases)
         grounding = (time.perf_counter() - began) / len(phrases)
         seen = self._fine.see(image)
+        # Each object that the grounder tells apart is a box of its own for SAM, which knows of no groups.
+        if grounded.parts is None:
+            fines = self._fine.segment(image, grounded.boxes, seen)
+            joined: Iterable[Joined] = ((fine, fine.logits, (fine.box,)) for fine in fines)
+        else:
+            joined = (self._joined(image, boxes, seen) for boxes in grounded.parts)
         answers = []
-        for number, score in enumerate(grounded.scores.tolist()):
-            # Each object that the grounder tells apart is a box of its own for SAM, which knows of no groups.
-            boxes = grounded.boxes[number][None] if grounded.parts is None else grounded.parts[number]
-            first, logits, corners = self._joined(image, boxes, seen)
+        for score, (first, logits, corners) in zip(grounded.scores.tolist(), joined, strict=True):
             steps = PslgSteps(score, self.presence_threshold, first, grounding, corners)
             present = score >= self.presence_threshold
             answers.append(Answer(logits[None], present=present, score=score, steps=steps, boxes=corners))
         return answers
 
-    def _joined(self, image: NDArray[np.uint8], boxes: Tensor, seen: Seen) -> tuple[Fine, Tensor, tuple[Box, ...]]:
+    def _joined(self, image: NDArray[np.uint8], boxes: Tensor, seen: Seen) -> Joined:
         """How the first box became a mask, the logits (H, W) of all masks' union, and the boxes in pixels."""
         first: Fine | None = None
         logits, corners = None, []
