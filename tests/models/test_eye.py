@@ -54,7 +54,10 @@ def test_the_last_image_is_remembered_by_its_pixels(model_folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"candidate_width": 0, "selection": False}, "candidate_width"), ({"fusion_from_block": 3}, "fusion_from_block")],
+    [
+        ({"candidate_width": 0, "selection": False, "glance": 0.0}, "candidate_width"),
+        ({"fusion_from_block": 3}, "fusion_from_block"),
+    ],
 )
 def test_not_every_model_has_an_eye(changes: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -26,7 +26,7 @@ from refersat.training.setup import OUTLINE_TERMS
 SIDE = 64
 CATEGORIES = 2
 SELECTION = ("objects", "selection")
-WEIGHTS = [name for name in LossOptions.model_fields if name not in ("boundary_kind", *SELECTION)]
+WEIGHTS = [name for name in LossOptions.model_fields if name not in ("boundary_kind", "mask_iou", *SELECTION)]
 VIEWS = ("pixel_values", "union_pixel_values", "labels", "label_weights", "edges")
 """What a batch holds of its views; the rest is of its phrases."""
 

@@ -43,9 +43,9 @@ def train(
     refersat train built-in \\
       --set data.annotations=train.json --set data.images=images --set data.validation=runs/val
 
-    Recipes that ship: built-in, built-in-grounder, grounder-dior-rsvg, grounder-rrsisd, own-triplets, rs2sam2-refsegrs,
-    rs2sam2-risbench, rs2sam2-rrsisd. Those of grounders train the first stage of PSLG-SAM, which finds one box for a
-    phrase; the others train RS2-SAM 2.
+    Recipes that ship: built-in, built-in-grounder, built-in-sam, grounder-dior-rsvg, grounder-rrsisd, own-triplets,
+    rs2sam2-refsegrs, rs2sam2-risbench, rs2sam2-rrsisd, sam-decoder. Those of grounders train the first stage of
+    PSLG-SAM, which finds one box for a phrase, those of SAMs the second, its mask; the others train RS2-SAM 2.
 
     FOLDER/best is the trained model, for --model of every command where it is no grounder; FOLDER/metrics.jsonl is the
     log and FOLDER/curves.png its picture. Ctrl-C saves the state and stops, --resume goes on.
