@@ -40,7 +40,6 @@ NOTHING = {
     "fusion_from_block": 0,
     "candidate_width": 0,
     "selection": False,
-    "glance": 0.0,
     "presence_threshold": 0.0,  # masks are what is compared
 }
 FUSION = {"block_fusion": "bi", "mlp_adapter": True, "encoder_fusion": True}

@@ -42,11 +42,10 @@ CALIBRATION_STEP = 5
 
 NOTES = (
     "Knows ten kinds of object: airplane, ship, storage tank, baseball diamond, tennis court, basketball court, ground "
-    "track field, harbor, bridge, vehicle. Of anything else it guesses by place and size, and cannot tell that it is "
-    "absent.",
+    "track field, harbor, bridge, vehicle. Anything else is a guess.",
     "Understands phrases about category, place in the image, extremes, size, simple relations and groups.",
     "Single objects are found first, whatever their kind, at most 64 of an image; then those that the phrase means are "
-    "chosen. Large ones are looked for in a coarser view, too.",
+    "chosen.",
     "The score joins SAM 2's object score and that of the likeliest object; phrases that name nothing in the image "
     "trained both.",
 )

@@ -44,7 +44,6 @@ TINY_MODEL = {
     "trunk_background": 4,
     "fusion_from_block": 2,
     "selection": False,
-    "glance": 0.0,
     "decoder_feed_forward": 64,
     "image_size": SIDE,
 }

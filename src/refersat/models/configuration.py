@@ -212,7 +212,6 @@ class RS2Sam2Config(PreTrainedConfig):
             fusion_from_block=6,
             candidate_width=64,
             selection=True,
-            glance=0.5,
             stem="convolutional",
             decoder_feed_forward=512,
             resize_antialias=True,
