@@ -56,7 +56,7 @@ class Segmentation:
 
     def seen_sampler(self, *_: Any) -> Sampler:
         """See `Task.seen_sampler`: an RS2-SAM 2 has no eye but its own, which trains."""
-        raise NotImplementedError
+        raise AssertionError("recipes refuse `once` here")
 
     def empty_batch(self, config: RS2Sam2Config, stage: Stage, views: int, *, outlines: bool) -> Batch | LayoutBatch:
         """See `Task.empty_batch`."""
