@@ -102,6 +102,31 @@ def test_an_answer_depends_neither_on_padding_nor_on_other_phrases_nor_images(se
 
 
 @torch.no_grad()
+def test_what_is_meant_but_hardly_drawn_is_outlined_by_its_box(selector: InstanceSelector) -> None:
+    found = selector([survey_of([[(0, 0), (10, 10)]])], *phrases(LEFT, RIGHT))
+    boxes = found.sightings.objects.boxes[0]
+    first = int(boxes[:, 0].argmin())
+    logits = torch.full_like(found.logits, -9.0)
+    logits[0, first] = 5.0  # the second phrase means nothing for sure: the likeliest is outlined in any case
+    selection = Selection(found.sightings, logits)
+    nothing = torch.full((2, 1, SIDE, SIDE), -9.0)
+    outlined = selection.outlined([nothing], 0.2, SIDE)
+    assert outlined.shape == (2, 1, SIDE, SIDE)
+    inside = torch.zeros(SIDE, SIDE, dtype=torch.bool)
+    inside[:4, :4] = True
+    drawn = outlined[0, 0] > 0
+    assert not drawn[~inside].any()
+    assert 12 <= drawn.sum() <= 16  # its corners are round
+    assert (outlined[1] > 0).any()
+    # What covers an object from so much on is left as it is.
+    half = nothing.clone()
+    half[:, :, :2] = 9.0
+    half[:, :, 10:12] = 9.0
+    assert (selection.outlined([half], 0.2, SIDE)[0] < 0).all()
+    assert (selection.outlined([half], 0.6, SIDE)[0, 0] > 0)[inside].sum() >= 12
+
+
+@torch.no_grad()
 def test_without_an_object_nothing_is_meant(selector: InstanceSelector) -> None:
     selection = selector([survey_of([[]])], *phrases(LEFT))
     assert (selection.logits == NOT_MEANT).all()

@@ -55,6 +55,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         "candidate_width": 8,
         "selection": True,
         "glance": 0.5,
+        "least_coverage": 0.2,
     },
     "no block fusion": {"block_fusion": "none"},
     "linear block fusion": {"block_fusion": "linear"},

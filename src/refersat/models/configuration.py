@@ -46,6 +46,10 @@ class RS2Sam2Config(PreTrainedConfig):
             training from scratch); 0, as in SAM 2, is without.
         selection: has single objects found and those chosen that the phrase means (for training from scratch); needs
             `candidate_width`.
+        glance: side of a second, coarser view in which objects are looked for, too, as a share of the first one's
+            (`sightings`); 0 is without.
+        least_coverage: an object that is chosen, but of which less is drawn, is drawn as its box with round corners:
+            it may have a name that the model never learned. 0 leaves it at that.
         encoder_fusion: fusion with the text after the encoder.
         mask_prompt: how the pseudo-mask is made.
         boundary_scalar: has the text scalar of the boundary loss.
@@ -82,6 +86,7 @@ class RS2Sam2Config(PreTrainedConfig):
     candidate_width: int = 0
     selection: bool = False
     glance: float = 0.0
+    least_coverage: float = 0.0
     mlp_adapter: bool = True
     encoder_fusion: bool = True
     mask_prompt: MaskPromptKind = "attention"
@@ -150,6 +155,10 @@ class RS2Sam2Config(PreTrainedConfig):
             raise ValueError(f"glance must be a share of the view's side, from 0 to below 1, not {self.glance}")
         if self.glance and not self.selection:
             raise ValueError("glance needs selection: it finds more objects to choose from")
+        if not 0 <= self.least_coverage < 1:
+            raise ValueError(f"least_coverage must be a share, from 0 to below 1, not {self.least_coverage}")
+        if self.least_coverage and not self.selection:
+            raise ValueError("least_coverage needs selection: it is of the objects that are chosen")
         for width, heads in zip(self.trunk_widths, self.trunk_heads, strict=True):
             _check_multiple("trunk_widths", width, heads)
             if self.block_fusion in ("uni", "bi"):
@@ -190,7 +199,7 @@ class RS2Sam2Config(PreTrainedConfig):
 
     @classmethod
     def built_in(cls) -> RS2Sam2Config:
-        """The compact model that ships with the package: same architecture, trained from scratch, 448 px."""
+        """The compact model that ships with the package: same architecture, trained from scratch, 448 and 224 px."""
         return cls(
             image_size=448,
             hidden_size=160,
@@ -212,6 +221,8 @@ class RS2Sam2Config(PreTrainedConfig):
             fusion_from_block=6,
             candidate_width=64,
             selection=True,
+            glance=0.5,
+            least_coverage=0.2,
             stem="convolutional",
             decoder_feed_forward=512,
             resize_antialias=True,

@@ -298,12 +298,13 @@ class RS2Sam2Model(WithTokenizer):
         """
         two_class = self.config.two_class_logit
         plain = [2 * each - 1 if two_class else each for each in decoded]
-        meant = [
-            both(torch.maximum(*drawn), cells) for *drawn, cells in zip(plain, kinds, selection.cells(), strict=True)
-        ]
+        shown = [torch.maximum(each, kind) for each, kind in zip(plain, kinds, strict=True)]
+        meant = [both(each, cells) for each, cells in zip(shown, selection.cells(), strict=True)]
         size = meant[0].shape[-2:]
         finest = [F.interpolate(each, size, mode="bilinear") if each.shape[-2:] != size else each for each in meant]
         together = torch.stack(finest).amax(0)
+        if self.config.least_coverage:
+            together = torch.maximum(together, selection.outlined(shown, self.config.least_coverage, size[0]))
         return (together + 1) / 2 if two_class else together
 
     def feature_levels(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

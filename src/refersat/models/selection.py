@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refersat.models.candidates import Survey
+from refersat.models.filled_boxes import filling
 from refersat.models.hiera import per_phrase
 from refersat.models.instances import find_instances
 from refersat.models.sightings import Objects, Sighting, Sightings
@@ -41,6 +42,9 @@ NOT_MEANT = -20.0
 
 CHOSEN = 2.0
 """Logit of the likeliest object, at least, once it is said that something is meant."""
+
+OUTLINED = 16
+"""Objects of an image that may be drawn as their boxes."""
 
 FIRST_BIAS = -2.0
 """Most objects are not meant."""
@@ -67,14 +71,35 @@ class Selection:
         """Which objects (B, K) lie in the targets (B, 1, S, S), 0 or 1, at any resolution down to S/4."""
         return self.sightings.belonging(target) > 1
 
-    def cells(self) -> tuple[Tensor, ...]:
-        """Logits (B, 1, h, w) for each view that the object which a cell belongs to is meant, if any is.
+    def if_any(self) -> Tensor:
+        """Logits (B, K) that an object is meant, if any is.
 
         That one is, the score has to say: here the likeliest object is meant in any case.
         """
         doubt = (CHOSEN - self.logits.amax(1, keepdim=True)).clamp(min=0)
         there = per_phrase(self.sightings.objects.scores, self.logits.shape[0]) > 0
-        return self.sightings.spread(torch.where(there, self.logits + doubt, NOT_MEANT), NOT_MEANT)
+        return torch.where(there, self.logits + doubt, NOT_MEANT)
+
+    def cells(self) -> tuple[Tensor, ...]:
+        """Logits (B, 1, h, w) for each view that the object which a cell belongs to is meant, if any is."""
+        return self.sightings.spread(self.if_any(), NOT_MEANT)
+
+    def outlined(self, drawn: Sequence[Tensor], least: float, side: int) -> Tensor:
+        """Logits (B, 1, side, side): of objects that are meant, but hardly drawn at all, the whole box, rounded.
+
+        An object may have a name that the model never learned, so that nothing there looks like the named kind.
+
+        Args:
+            drawn: logits (B, 1, h, w) in each view.
+            least: share of an object from which on it is left to them.
+            side: in cells.
+        """
+        share = self.sightings.covered([each.sigmoid() for each in drawn])
+        logits = torch.where(share < least, self.if_any(), NOT_MEANT)
+        logits, slots = logits.topk(min(OUTLINED, logits.shape[1]), dim=1)
+        boxes = per_phrase(self.sightings.objects.boxes, len(logits)).gather(1, slots[..., None].expand(-1, -1, 4))
+        filled = filling(boxes.flatten(0, 1), side).unflatten(0, slots.shape)
+        return both(filled, logits[..., None, None].expand_as(filled)).amax(1, keepdim=True)
 
 
 class InstanceSelector(nn.Module):

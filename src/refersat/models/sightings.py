@@ -109,8 +109,16 @@ class Sightings:
         Above 1 it belongs to the target. What is seen coarsely must lie there more plainly.
         """
         enough = [BELONGS] + [BELONGS_COARSELY] * (len(self.views) - 1)
-        shares = torch.cat([view.inside(target) / least for view, least in zip(self.views, enough, strict=True)], dim=1)
-        return shares.gather(1, per_phrase(self.slots, target.shape[0]))
+        return self._kept([view.inside(target) / least for view, least in zip(self.views, enough, strict=True)])
+
+    def covered(self, drawn: Sequence[Tensor]) -> Tensor:
+        """How much (B, K) of each object is drawn in its own view, from the probabilities (B, 1, h, w) in each."""
+        return self._kept([view.inside(each) for view, each in zip(self.views, drawn, strict=True)])
+
+    def _kept(self, values: Sequence[Tensor]) -> Tensor:
+        """Values (B, .) of each view's instances -> those of the K objects."""
+        together = torch.cat(list(values), dim=1)
+        return together.gather(1, per_phrase(self.slots, together.shape[0]))
 
     def spread(self, values: Tensor, nobody: float) -> tuple[Tensor, ...]:
         """Values (B, K) of the objects -> (B, 1, h, w) of their cells in each view, else `nobody`."""

@@ -32,7 +32,7 @@ SWAPPED = 0.5
 """Share of layouts whose objects look like others of their kind."""
 
 CLUTTERED = 0.5
-"""Share of layouts with more objects that are none: in images of its training a model takes fewer things for objects."""
+"""Share of layouts with more objects that are none: in the images that it learned from a model finds fewer of these."""
 
 MOST_CLUTTER = 24
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from refersat.models.prompted.compact import CompactSamConfig, CompactSamModel, filling
+from refersat.models.filled_boxes import filling
+from refersat.models.prompted.compact import CompactSamConfig, CompactSamModel
 from tests.models.tiny_eye import eye_model_config
 
 BOXES = torch.tensor([[0.1, 0.2, 0.5, 0.7], [0.3, 0.0, 1.0, 0.9], [0.6, 0.6, 0.7, 0.8], [0.0, 0.0, 0.5, 0.5]])

@@ -28,13 +28,11 @@ from transformers.models.sam2.modeling_sam2 import (
 
 from refersat.models.convolutions import ResidualConvolutions
 from refersat.models.eye import Eye, Sight, eye_config, open_eye, without_eye
+from refersat.models.filled_boxes import filling
 from refersat.models.peers.pretrained import load_network
 from refersat.models.prompted.segmenter import Seen, on_one_image
 
 HEADS = 8
-
-FILLED = 6.0
-"""Logit in the middle of a mask that fills its box; far outside it is twice as low."""
 
 AROUND_POINT = 0.1
 """Side of the box that a point without one stands for, as a share of the image's."""
@@ -204,16 +202,6 @@ class CompactSamModel(PreTrainedModel):
             # At first a mask is what fills its box, and not the noise of fresh layers.
             for network in module.mask_decoder.output_hypernetworks_mlps:
                 init.zeros_(cast(Any, network).proj_out.weight)
-
-
-def filling(boxes: Tensor, side: int) -> Tensor:
-    """Logits (B, side, side) of masks that fill boxes (B, 4) with round corners, 0 where a box's edges are."""
-    cells = (torch.arange(side, device=boxes.device, dtype=torch.float32) + 0.5) / side
-    low, high = boxes.float().chunk(2, dim=1)
-    centre, half = (low + high) / 2, ((high - low) / 2).clamp(min=0.5 / side)
-    across, down = ((cells[None] - centre[:, axis, None]) / half[:, axis, None] for axis in (0, 1))
-    radius = (across[:, None, :] ** 4 + down[:, :, None] ** 4) ** 0.25
-    return (FILLED * (1 - radius)).clamp(min=-2 * FILLED)
 
 
 def around(boxes: Tensor | None, points: Tensor | None) -> Tensor:
