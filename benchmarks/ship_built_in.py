@@ -55,8 +55,10 @@ def main() -> None:
     """Copy, calibrate, measure, describe."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+", help="folder of the training run, or of several in their order")
+    parser.add_argument("--model", type=Path, help="folder, instead of that of the last run: an average, for one")
     parser.add_argument("--data", required=True, help="validation data, triplets:FOLDER")
     parser.add_argument("--machine", required=True, help="what it was trained on, in words")
+    parser.add_argument("--weights", help="what the model of --model is, in words")
     parser.add_argument("--lost", type=float, default=5.0, help="percent of right phrases that may be answered empty")
     parser.add_argument("--continued", action="store_true", help="the training began with the model in the package")
     arguments = parser.parse_args()
@@ -64,7 +66,7 @@ def main() -> None:
     samples = read_triplets(arguments.data.removeprefix("triplets:")).samples
 
     ASSETS.mkdir(parents=True, exist_ok=True)
-    for file in (arguments.runs[-1] / "model").iterdir():
+    for file in (arguments.model or arguments.runs[-1] / "model").iterdir():
         if file.name != FACTS_FILE:  # the card tells what matters of them
             shutil.copyfile(file, ASSETS / file.name)
     _set_threshold(0.0)
@@ -126,6 +128,7 @@ def _write_card(
             "command": COMMAND,
             "steps": " + ".join([*before.get("steps", "").split(" + "), *map(str, steps)]).removeprefix(" + "),
             "time": " + ".join([*_hours(before), *(f"{each:.1f}" for each in hours)]) + HOURS,
+            "weights": arguments.weights or "of the last step",
             "machine": arguments.machine,
             "presence threshold": f"{threshold}: {100 - arguments.lost:g} % of the phrases with a target reach it",
         },

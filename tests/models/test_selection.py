@@ -102,7 +102,7 @@ def test_an_answer_depends_neither_on_padding_nor_on_other_phrases_nor_images(se
 
 
 @torch.no_grad()
-def test_what_is_meant_but_hardly_drawn_is_outlined_by_its_box(selector: InstanceSelector) -> None:
+def test_where_nothing_that_is_meant_is_drawn_boxes_are(selector: InstanceSelector) -> None:
     found = selector([survey_of([[(0, 0), (10, 10)]])], *phrases(LEFT, RIGHT))
     boxes = found.sightings.objects.boxes[0]
     first = int(boxes[:, 0].argmin())
@@ -118,12 +118,18 @@ def test_what_is_meant_but_hardly_drawn_is_outlined_by_its_box(selector: Instanc
     assert not drawn[~inside].any()
     assert 12 <= drawn.sum() <= 16  # its corners are round
     assert (outlined[1] > 0).any()
-    # What covers an object from so much on is left as it is.
+    # What is drawn of them from so much on is left as it is.
     half = nothing.clone()
     half[:, :, :2] = 9.0
-    half[:, :, 10:12] = 9.0
     assert (selection.outlined([half], 0.2, SIDE)[0] < 0).all()
     assert (selection.outlined([half], 0.6, SIDE)[0, 0] > 0)[inside].sum() >= 12
+    # One of several that are meant is enough; one that is not meant does not count.
+    logits[:] = 5.0
+    assert (Selection(found.sightings, logits).outlined([half], 0.2, SIDE) < 0).all()
+    logits[:, first] = -9.0
+    elsewhere = Selection(found.sightings, logits).outlined([half], 0.2, SIDE) > 0
+    assert elsewhere.any()
+    assert not elsewhere[:, :, inside].any()
 
 
 @torch.no_grad()

@@ -48,8 +48,8 @@ class RS2Sam2Config(PreTrainedConfig):
             `candidate_width`.
         glance: side of a second, coarser view in which objects are looked for, too, as a share of the first one's
             (`sightings`); 0 is without.
-        least_coverage: an object that is chosen, but of which less is drawn, is drawn as its box with round corners:
-            it may have a name that the model never learned. 0 leaves it at that.
+        least_coverage: where of no object that is chosen so much is drawn, as a share, all of them are drawn as their
+            boxes with round corners: their name may be none that the model learned. 0 leaves it at that.
         encoder_fusion: fusion with the text after the encoder.
         mask_prompt: how the pseudo-mask is made.
         boundary_scalar: has the text scalar of the boundary loss.
@@ -199,7 +199,7 @@ class RS2Sam2Config(PreTrainedConfig):
 
     @classmethod
     def built_in(cls) -> RS2Sam2Config:
-        """The compact model that ships with the package: same architecture, trained from scratch, 448 and 224 px."""
+        """The compact model that ships with the package: same architecture, trained from scratch, 448 px."""
         return cls(
             image_size=448,
             hidden_size=160,
@@ -221,8 +221,6 @@ class RS2Sam2Config(PreTrainedConfig):
             fusion_from_block=6,
             candidate_width=64,
             selection=True,
-            glance=0.5,
-            least_coverage=0.2,
             stem="convolutional",
             decoder_feed_forward=512,
             resize_antialias=True,

@@ -239,7 +239,7 @@ class RS2Sam2Model(WithTokenizer):
         if self.selector is not None:
             selection = self.selector([each.survey for each in found], input_ids, attention_mask)
             low_res = self._selected([masks for masks, _, _ in drawn], [each.logits for each in found], selection)
-            score = (torch.stack([each for _, each, _ in drawn]).amax(0) + selection.logits.amax(1)) / 2
+            score = (object_score + selection.logits.amax(1)) / 2
         size = [PIXELS_OF_A_CELL * side for side in low_res.shape[-2:]]
         upsampled = [
             F.interpolate(each, size=size, mode="bilinear", align_corners=False)

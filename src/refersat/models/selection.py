@@ -85,17 +85,19 @@ class Selection:
         return self.sightings.spread(self.if_any(), NOT_MEANT)
 
     def outlined(self, drawn: Sequence[Tensor], least: float, side: int) -> Tensor:
-        """Logits (B, 1, side, side): of objects that are meant, but hardly drawn at all, the whole box, rounded.
+        """Logits (B, 1, side, side): of objects that are meant, but none of them drawn, the whole boxes, rounded.
 
-        An object may have a name that the model never learned, so that nothing there looks like the named kind.
+        A phrase may have a name for them that the model never learned, so that nothing there looks like the named kind.
 
         Args:
             drawn: logits (B, 1, h, w) in each view.
-            least: share of an object from which on it is left to them.
+            least: share of an object from which on it counts as drawn.
             side: in cells.
         """
-        share = self.sightings.covered([each.sigmoid() for each in drawn])
-        logits = torch.where(share < least, self.if_any(), NOT_MEANT)
+        logits = self.if_any()
+        drawn_share = self.sightings.covered([each.sigmoid() for each in drawn])
+        any_drawn = ((drawn_share >= least) & (logits > 0)).any(1, keepdim=True)
+        logits = torch.where(any_drawn, NOT_MEANT, logits)
         logits, slots = logits.topk(min(OUTLINED, logits.shape[1]), dim=1)
         boxes = per_phrase(self.sightings.objects.boxes, len(logits)).gather(1, slots[..., None].expand(-1, -1, 4))
         filled = filling(boxes.flatten(0, 1), side).unflatten(0, slots.shape)
