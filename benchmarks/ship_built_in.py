@@ -60,6 +60,7 @@ def main() -> None:
     parser.add_argument("--machine", required=True, help="what it was trained on, in words")
     parser.add_argument("--weights", help="what the model of --model is, in words")
     parser.add_argument("--lost", type=float, default=5.0, help="percent of right phrases that may be answered empty")
+    parser.add_argument("--threshold", type=float, help="of presence, instead of --lost")
     parser.add_argument("--continued", action="store_true", help="the training began with the model in the package")
     arguments = parser.parse_args()
     before = json.loads((ASSETS / CARD_FILE).read_text())["training"] if arguments.continued else {}
@@ -69,14 +70,17 @@ def main() -> None:
     for file in (arguments.model or arguments.runs[-1] / "model").iterdir():
         if file.name != FACTS_FILE:  # the card tells what matters of them
             shutil.copyfile(file, ASSETS / file.name)
-    _set_threshold(0.0)
-    present = [row.score for row in _evaluate(samples[::CALIBRATION_STEP]).rows if row.overlaps]
-    threshold = round(float(np.percentile(present, arguments.lost)), 4)
+    threshold, reason = arguments.threshold, "lower than calibrated, for other kinds of images"
+    if threshold is None:
+        _set_threshold(0.0)
+        present = [row.score for row in _evaluate(samples[::CALIBRATION_STEP]).rows if row.overlaps]
+        threshold = round(float(np.percentile(present, arguments.lost)), 4)
+        reason = f"{100 - arguments.lost:g} % of the phrases with a target reach it"
     _set_threshold(threshold)
     evaluation = _evaluate(samples)
     metrics = metrics_of(evaluation)
     _print(metrics, threshold)
-    _write_card(arguments, threshold, metrics, before)
+    _write_card(arguments, f"{threshold}: {reason}", metrics, before)
 
 
 def _set_threshold(threshold: float) -> None:
@@ -108,9 +112,7 @@ def _print(metrics: dict[str, Any], threshold: float) -> None:
     console.print(f"presence threshold: {threshold}")
 
 
-def _write_card(
-    arguments: argparse.Namespace, threshold: float, metrics: dict[str, Any], before: dict[str, str]
-) -> None:
+def _write_card(arguments: argparse.Namespace, threshold: str, metrics: dict[str, Any], before: dict[str, str]) -> None:
     logs = [[json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()] for run in arguments.runs]
     steps = [max(entry["step"] for entry in log) for log in logs]
     hours = [sum(entry.get("seconds", 0.0) for entry in log) / 3600 for log in logs]
@@ -130,7 +132,7 @@ def _write_card(
             "time": " + ".join([*_hours(before), *(f"{each:.1f}" for each in hours)]) + HOURS,
             "weights": arguments.weights or "of the last step",
             "machine": arguments.machine,
-            "presence threshold": f"{threshold}: {100 - arguments.lost:g} % of the phrases with a target reach it",
+            "presence threshold": threshold,
         },
         notes=NOTES,
     )

@@ -16,6 +16,7 @@ import refersat
 
 ROOT = Path(__file__).resolve().parents[1]
 MEGABYTE = 1_000_000
+PSLG_MOST = 12 * MEGABYTE
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +48,14 @@ def test_every_bound_is_tested_with_a_pinned_version() -> None:
     assert names(importlib.metadata.requires("refersat") or []) - pinned == set()
 
 
-def test_the_wheel_holds_the_built_in_model_and_stays_small(wheel: Path) -> None:
+def test_the_wheel_holds_the_built_in_models_and_stays_small(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         packed = set(archive.namelist())
     built_in = {"config.json", "model.safetensors", "sentencepiece.bpe.model", "card.json"}
+    pslg = {"pslg.json", "card.json", "grounder/model.safetensors", "sam/model.safetensors"}
     assert {f"refersat/assets/built-in/{name}" for name in built_in} | {"refersat/py.typed"} <= packed
-    assert wheel.stat().st_size < 30 * MEGABYTE
+    assert {f"refersat/assets/built-in-pslg/{name}" for name in pslg} <= packed
+    assert wheel.stat().st_size < 30 * MEGABYTE + PSLG_MOST
 
 
 def test_the_wheel_names_its_licence(wheel: Path) -> None:

@@ -79,7 +79,6 @@ def test_info_verifies_digests(stored: Path, capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["info", "built-in-pslg"], "planned: this version holds no weights"),
         (["info", "nothing"], "no model is called nothing"),
         (["fetch", "nothing"], "no model is called nothing"),
         (["fetch", "built-in"], "nothing to fetch"),

@@ -102,10 +102,9 @@ def test_a_name_wins_over_a_folder_of_that_name(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("no-such-model", "neither a folder nor a model's name; the names are: built-in, rs2sam2-rrsisd"),
+        ("no-such-model", "neither a folder nor a model's name; the names are: built-in, built-in-pslg, rs2sam2"),
         ("", "not a model folder"),
         ("a\0b", "neither a folder"),
-        ("built-in-pslg", "planned: this version holds no weights"),
         ("sam3", "refersat models fetch sam3"),
     ],
 )

@@ -100,7 +100,7 @@ class Selection:
         logits = torch.where(any_drawn, NOT_MEANT, logits)
         logits, slots = logits.topk(min(OUTLINED, logits.shape[1]), dim=1)
         boxes = per_phrase(self.sightings.objects.boxes, len(logits)).gather(1, slots[..., None].expand(-1, -1, 4))
-        filled = filling(boxes.flatten(0, 1), side).unflatten(0, slots.shape)
+        filled = filling(boxes.flatten(0, 1), side).view(*slots.shape, side, side)
         return both(filled, logits[..., None, None].expand_as(filled)).amax(1, keepdim=True)
 
 

@@ -190,15 +190,20 @@ def cluttered(layout: Layout, clutter: Clutter, rng: np.random.Generator) -> Lay
     low = rng.uniform(0, 1, sizes.shape) * (1 - sizes)
     boxes = np.concatenate([low, low + sizes], axis=1).astype(np.float32)
     shared = np.minimum(boxes[:, None, 2:], layout.boxes[:, 2:]) - np.maximum(boxes[:, None, :2], layout.boxes[:, :2])
-    free = ~(shared > 0).all(2).any(1)
-    added = {"features": clutter.features[chosen], "boxes": boxes, "scores": clutter.scores[chosen]}
+    free = ~np.any(np.all(shared > 0, axis=2), axis=1)
     there = layout.scores > 0
-    together = {name: np.concatenate([getattr(layout, name)[there], added[name][free]]) for name in FOUND}
-    if not len(together["scores"]):
+    scores = np.concatenate([layout.scores[there], clutter.scores[chosen][free]])
+    if not len(scores):
         return layout
-    order = np.argsort(-together["scores"], kind="stable")
+    order = np.argsort(-scores, kind="stable")
     inside = np.pad(layout.inside[:, there], ((0, 0), (0, int(free.sum()))))
-    return replace(layout, inside=inside[:, order], **{name: values[order] for name, values in together.items()})
+    return replace(
+        layout,
+        features=np.concatenate([layout.features[there], clutter.features[chosen][free]])[order],
+        boxes=np.concatenate([layout.boxes[there], boxes[free]])[order],
+        scores=scores[order],
+        inside=inside[:, order],
+    )
 
 
 def _owners(layout: Layout) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
