@@ -63,6 +63,7 @@ def main() -> None:
     parser.add_argument("--data", help="validation data, triplets:FOLDER")
     parser.add_argument("--machine", help="what they were trained on, in words")
     parser.add_argument("--lost", type=float, default=2.5, help="percent of right phrases that may be answered empty")
+    parser.add_argument("--eye", help="what eye they were trained with, in words, if it was not the one they have")
     parser.add_argument("--no-point", action="store_true", help="without the foreground point")
     parser.add_argument("--no-boundary", action="store_true", help="without the boundary step")
     parser.add_argument("--part", choices=("model", "best"), default="model", help="of the grounder's run")
@@ -140,6 +141,8 @@ def _write_card(arguments: argparse.Namespace, threshold: float, metrics: dict[s
         training[f"{name}, command"] = f"refersat train built-in-{name} --out runs/built-in-{name} {DATA}"
         training[f"{name}, steps"] = str(max(entry["step"] for entry in log))
         training[f"{name}, time"] = f"{sum(entry.get('seconds', 0.0) for entry in log) / 60:.0f} min of steps"
+    if arguments.eye:
+        training["eye"] = arguments.eye
     training["machine"] = arguments.machine
     training["presence threshold"] = f"{threshold}: {100 - arguments.lost:g} % of the phrases with a target reach it"
     ModelCard(

@@ -16,7 +16,7 @@ import refersat
 
 ROOT = Path(__file__).resolve().parents[1]
 MEGABYTE = 1_000_000
-PSLG_MOST = 12 * MEGABYTE
+PSLG_MOST = 7 * MEGABYTE
 
 
 @pytest.fixture(scope="module")
