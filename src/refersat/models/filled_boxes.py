@@ -10,10 +10,10 @@ FILLED = 6.0
 
 
 def filling(boxes: Tensor, side: int) -> Tensor:
-    """Logits (B, side, side) of masks that fill boxes (B, 4) with round corners, 0 where a box's edges are."""
+    """Logits (..., side, side) of masks that fill boxes (..., 4) with round corners, 0 where a box's edges are."""
     cells = (torch.arange(side, device=boxes.device, dtype=torch.float32) + 0.5) / side
-    low, high = boxes.float().chunk(2, dim=1)
+    low, high = boxes.float().chunk(2, dim=-1)
     centre, half = (low + high) / 2, ((high - low) / 2).clamp(min=0.5 / side)
-    across, down = ((cells[None] - centre[:, axis, None]) / half[:, axis, None] for axis in (0, 1))
-    radius = (across[:, None, :] ** 4 + down[:, :, None] ** 4) ** 0.25
+    across, down = ((cells - centre[..., axis, None]) / half[..., axis, None] for axis in (0, 1))
+    radius = (across[..., None, :] ** 4 + down[..., :, None] ** 4) ** 0.25
     return (FILLED * (1 - radius)).clamp(min=-2 * FILLED)

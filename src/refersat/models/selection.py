@@ -22,6 +22,7 @@ from refersat.models.filled_boxes import filling
 from refersat.models.hiera import per_phrase
 from refersat.models.instances import find_instances
 from refersat.models.sightings import Objects, Sighting, Sightings
+from refersat.models.tracing import surely
 
 INSTANCES = 64
 """Objects of an image that are told apart."""
@@ -42,9 +43,6 @@ NOT_MEANT = -20.0
 
 CHOSEN = 2.0
 """Logit of the likeliest object, at least, once it is said that something is meant."""
-
-OUTLINED = 16
-"""Objects of an image that may be drawn as their boxes."""
 
 FIRST_BIAS = -2.0
 """Most objects are not meant."""
@@ -97,11 +95,11 @@ class Selection:
         logits = self.if_any()
         drawn_share = self.sightings.covered([each.sigmoid() for each in drawn])
         any_drawn = ((drawn_share >= least) & (logits > 0)).any(1, keepdim=True)
-        logits = torch.where(any_drawn, NOT_MEANT, logits)
-        logits, slots = logits.topk(min(OUTLINED, logits.shape[1]), dim=1)
-        boxes = per_phrase(self.sightings.objects.boxes, len(logits)).gather(1, slots[..., None].expand(-1, -1, 4))
-        filled = filling(boxes.flatten(0, 1), side).view(*slots.shape, side, side)
-        return both(filled, logits[..., None, None].expand_as(filled)).amax(1, keepdim=True)
+        if surely(any_drawn):
+            return logits.new_full((logits.shape[0], 1, side, side), NOT_MEANT)
+        logits = torch.where(any_drawn, NOT_MEANT, logits)[..., None, None]
+        filled = per_phrase(filling(self.sightings.objects.boxes, side), logits.shape[0])
+        return both(filled, logits.expand_as(filled)).amax(1, keepdim=True)
 
 
 class InstanceSelector(nn.Module):
