@@ -123,8 +123,12 @@ class Sightings:
     def spread(self, values: Tensor, nobody: float) -> tuple[Tensor, ...]:
         """Values (B, K) of the objects -> (B, 1, h, w) of their cells in each view, else `nobody`."""
         counts = [view.instances.count for view in self.views]
-        slots = per_phrase(self.slots, values.shape[0])
-        everything = values.new_full((values.shape[0], sum(counts)), nobody).scatter(1, slots, values)
+        count = self.slots.shape[1]
+        # Where each of the views' instances is kept; exporters know no scatter for each phrase.
+        nowhere = torch.full((self.slots.shape[0], sum(counts)), count, device=self.slots.device)
+        kept = nowhere.scatter(1, self.slots, torch.arange(count, device=self.slots.device).expand_as(self.slots))
+        padded = F.pad(values, (0, 1), value=nobody)
+        everything = padded.gather(1, per_phrase(kept, values.shape[0]))
         return tuple(
             view.instances.spread(part, nobody)
             for view, part in zip(self.views, torch.split(everything, counts, dim=1), strict=True)
@@ -133,7 +137,7 @@ class Sightings:
 
 def _needless(objects: Objects, counts: Sequence[int]) -> Tensor:
     """(N, K) bool: of a coarser view, and small or seen by a finer one."""
-    view = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).to(objects.scores.device)
+    view = torch.cat([torch.full((count,), number) for number, count in enumerate(counts)]).to(objects.scores.device)
     low, high = objects.boxes.chunk(2, dim=-1)
     small = (high - low).clamp(min=0).prod(-1) < LEAST_SIDE**2
     same = (overlaps(objects.boxes, objects.boxes) > SAME_OBJECT) & (objects.scores > 0)[:, None]
