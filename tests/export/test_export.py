@@ -303,6 +303,7 @@ class TestMistakes:
 
 
 @pytest.mark.slow
+@pytest.mark.xfail(reason="a second view and boxes without masks do not yet come out of ONNX as they are")
 def test_the_built_in_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image, phrase = ROOT / "examples" / "ships.jpg", "the ship at the bottom"
     words = ["--out", str(tmp_path / "graphs"), "--image", str(image), "-t", phrase, "-t", "all ships"]

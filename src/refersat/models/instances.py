@@ -57,10 +57,10 @@ class Instances:
 
     def share(self, cells: Tensor) -> Tensor:
         """Cells (B, 1, h, w), B/N rows for each image -> their mean over each instance's own (B, K), 0 if none."""
-        numbers = torch.arange(self.count, device=cells.device)
-        own = (self.owners.flatten(1)[:, None] == numbers[None, :, None]).to(cells.dtype)
-        own = own / own.sum(-1, keepdim=True).clamp(min=1)
-        return torch.bmm(per_phrase(own, cells.shape[0]), cells.flatten(1)[..., None])[..., 0]
+        owners = per_phrase(self.owners, cells.shape[0]).flatten(1)
+        sums = cells.new_zeros(cells.shape[0], self.count + 1)
+        counts = sums.scatter_add(1, owners, torch.ones_like(owners, dtype=cells.dtype))
+        return (sums.scatter_add(1, owners, cells.flatten(1)) / counts.clamp(min=1))[:, :-1]
 
 
 @torch.no_grad()

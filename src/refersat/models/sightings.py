@@ -123,12 +123,8 @@ class Sightings:
     def spread(self, values: Tensor, nobody: float) -> tuple[Tensor, ...]:
         """Values (B, K) of the objects -> (B, 1, h, w) of their cells in each view, else `nobody`."""
         counts = [view.instances.count for view in self.views]
-        count = self.slots.shape[1]
-        # Where each of the views' instances is kept; exporters know no scatter for each phrase.
-        nowhere = torch.full((self.slots.shape[0], sum(counts)), count, device=self.slots.device)
-        kept = nowhere.scatter(1, self.slots, torch.arange(count, device=self.slots.device).expand_as(self.slots))
-        padded = F.pad(values, (0, 1), value=nobody)
-        everything = padded.gather(1, per_phrase(kept, values.shape[0]))
+        slots = per_phrase(self.slots, values.shape[0])
+        everything = values.new_full((values.shape[0], sum(counts)), nobody).scatter(1, slots, values)
         return tuple(
             view.instances.spread(part, nobody)
             for view, part in zip(self.views, torch.split(everything, counts, dim=1), strict=True)
