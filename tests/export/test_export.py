@@ -59,7 +59,7 @@ def picture(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("configuration", ["released", "built-in"])
+@pytest.mark.parametrize("configuration", ["released", "built-in", "two views"])
 @pytest.mark.parametrize(("batch", "tokens"), [(1, 2), (1, 16), (2, 5), (3, 9)])
 def test_onnx_runtime_answers_like_the_model(exported: Exported, configuration: str, batch: int, tokens: int) -> None:
     folder, model = exported(configuration, "onnx")
@@ -303,7 +303,6 @@ class TestMistakes:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="a second view and boxes without masks do not yet come out of ONNX as they are")
 def test_the_built_in_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image, phrase = ROOT / "examples" / "ships.jpg", "the ship at the bottom"
     words = ["--out", str(tmp_path / "graphs"), "--image", str(image), "-t", phrase, "-t", "all ships"]

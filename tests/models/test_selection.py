@@ -127,6 +127,12 @@ def test_where_nothing_that_is_meant_is_drawn_boxes_are(selector: InstanceSelect
     logits[:] = 5.0
     assert (Selection(found.sightings, logits).outlined([half], 0.2, SIDE) < 0).all()
     logits[:, first] = -9.0
+    # A phrase whose objects are drawn is left alone, whoever else is in the batch.
+    logits[1] = 5.0
+    mixed = Selection(found.sightings, logits).outlined([half], 0.2, SIDE)
+    assert (mixed[1] == float("-inf")).all()
+    assert mixed[0].isfinite().all()
+    logits[1, first] = -9.0
     elsewhere = Selection(found.sightings, logits).outlined([half], 0.2, SIDE) > 0
     assert elsewhere.any()
     assert not elsewhere[:, :, inside].any()

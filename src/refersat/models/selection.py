@@ -85,6 +85,8 @@ class Selection:
     def outlined(self, drawn: Sequence[Tensor], least: float, side: int) -> Tensor:
         """Logits (B, 1, side, side): of objects that are meant, but none of them drawn, the whole boxes, rounded.
 
+        Where one of them is drawn, all are minus infinity: nothing is added to what is drawn.
+
         A phrase may have a name for them that the model never learned, so that nothing there looks like the named kind.
 
         Args:
@@ -94,12 +96,12 @@ class Selection:
         """
         logits = self.if_any()
         drawn_share = self.sightings.covered([each.sigmoid() for each in drawn])
-        any_drawn = ((drawn_share >= least) & (logits > 0)).any(1, keepdim=True)
+        any_drawn = ((drawn_share >= least) & (logits > 0)).any(1)[:, None, None, None]
         if surely(any_drawn):
-            return logits.new_full((logits.shape[0], 1, side, side), NOT_MEANT)
-        logits = torch.where(any_drawn, NOT_MEANT, logits)[..., None, None]
+            return logits.new_full((logits.shape[0], 1, side, side), float("-inf"))
         filled = per_phrase(filling(self.sightings.objects.boxes, side), logits.shape[0])
-        return both(filled, logits.expand_as(filled)).amax(1, keepdim=True)
+        boxes = both(filled, logits[..., None, None].expand_as(filled)).amax(1, keepdim=True)
+        return boxes.masked_fill(any_drawn, float("-inf"))
 
 
 class InstanceSelector(nn.Module):
