@@ -18,7 +18,7 @@ from refersat.training.batch import AnyBatch
 from refersat.training.generated import PhraseSampler
 from refersat.training.layouts import FOUND, Layout
 from refersat.training.schedule import Schedule
-from refersat.training.varied_layouts import clutter_of, looks_of, varied
+from refersat.training.varied_layouts import looks_of, varied
 
 ALIKE = 6
 """The views of a step are of a sixth of all layouts, with similarly many objects: the slots of fewer are not wasted."""
@@ -79,7 +79,6 @@ class LayoutSampler:
     def __init__(self, layouts: Sequence[Layout], sampler: PhraseSampler, tokenizer: Tokenizer, *, seed: int) -> None:
         self._layouts = sorted(layouts, key=lambda layout: layout.count)
         self._looks = looks_of(layouts)
-        self._clutter = clutter_of(layouts)
         self._sampler = sampler
         self._tokenizer = tokenizer
         self._seed = seed
@@ -96,7 +95,7 @@ class LayoutSampler:
         first = int(rng.integers(-window // 2, len(self._layouts) - window // 2))
         first = min(max(0, first), len(self._layouts) - window)  # the ends are as likely as the middle
         while views:
-            layout = varied(self._layouts[first + int(rng.integers(window))], self._looks, self._clutter, rng)
+            layout = varied(self._layouts[first + int(rng.integers(window))], self._looks, rng)
             found = self._sampler.expressions(layout.scene, layout.context, rng, phrases)
             if found:  # all layouts were chosen because something can be said of them, and of most variations it can
                 yield layout, found

@@ -6,13 +6,12 @@ From the same few thousand layouts a model would learn by heart what is meant in
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from refersat.box import Box
-from refersat.models.selection import INSTANCES
 from refersat.text.scene import SceneObject
 from refersat.training.layouts import FOUND, Layout
 
@@ -31,14 +30,6 @@ THINNED = 0.5
 SWAPPED = 0.5
 """Share of layouts whose objects look like others of their kind."""
 
-CLUTTERED = 0.5
-"""Share of layouts with more objects that are none: in the images that it learned from a model finds fewer of these."""
-
-MOST_CLUTTER = 24
-
-STRAY = 0.1
-"""What lies in outlined objects by less, as `Layout.inside`, is no part of any."""
-
 NOISE = 0.3
 """Deviation of what is added to features, whose own is 1."""
 
@@ -55,24 +46,6 @@ Looks = Mapping[str, NDArray[np.float16]]
 """Category -> features (M, C) of the objects of it that were found."""
 
 
-@dataclass(frozen=True)
-class Clutter:
-    """What was taken for an object and is none, in all layouts: `features`, `boxes` and `scores` as of a layout."""
-
-    features: NDArray[np.float16]
-    boxes: NDArray[np.float32]
-    scores: NDArray[np.float32]
-
-
-def clutter_of(layouts: Sequence[Layout]) -> Clutter:
-    """Everything found in layouts that lies in no outlined object."""
-    stray = [(layout.scores > 0) & (layout.inside.max(0) < STRAY) for layout in layouts]
-    return Clutter(
-        *(np.concatenate([getattr(layout, name)[here] for layout, here in zip(layouts, stray, strict=True)])
-          for name in FOUND)
-    )  # fmt: skip
-
-
 def looks_of(layouts: Sequence[Layout]) -> Looks:
     """What the categories look like in layouts."""
     found: dict[str, list[NDArray[np.float16]]] = {}
@@ -83,7 +56,7 @@ def looks_of(layouts: Sequence[Layout]) -> Looks:
     return {category: np.stack(features) for category, features in found.items()}
 
 
-def varied(layout: Layout, looks: Looks, clutter: Clutter, rng: np.random.Generator) -> Layout:
+def varied(layout: Layout, looks: Looks, rng: np.random.Generator) -> Layout:
     """A layout like it that could be real."""
     layout = turned(layout, int(rng.integers(FORMS)))
     if rng.random() < CROPPED:
@@ -93,8 +66,6 @@ def varied(layout: Layout, looks: Looks, clutter: Clutter, rng: np.random.Genera
         layout = thinned(layout, rng)
     if rng.random() < SWAPPED:
         layout = swapped(layout, looks, rng)
-    if rng.random() < CLUTTERED:
-        layout = cluttered(layout, clutter, rng)
     noise = rng.normal(0, NOISE, size=layout.features.shape)
     return replace(layout, features=(layout.features + noise).astype(np.float16))
 
@@ -178,32 +149,6 @@ def swapped(layout: Layout, looks: Looks, rng: np.random.Generator) -> Layout:
         others = looks[layout.scene.objects[owner[place]].category]
         features[place] = others[int(rng.integers(len(others)))]
     return replace(layout, features=features)
-
-
-def cluttered(layout: Layout, clutter: Clutter, rng: np.random.Generator) -> Layout:
-    """With some more objects that are none, anywhere but where objects are; the most certain of all come first."""
-    most = min(MOST_CLUTTER, INSTANCES - layout.count, len(clutter.scores))
-    if most < 1:
-        return layout
-    chosen = rng.choice(len(clutter.scores), int(rng.integers(1, most + 1)), replace=False)
-    sizes = clutter.boxes[chosen, 2:] - clutter.boxes[chosen, :2]
-    low = rng.uniform(0, 1, sizes.shape) * (1 - sizes)
-    boxes = np.concatenate([low, low + sizes], axis=1).astype(np.float32)
-    shared = np.minimum(boxes[:, None, 2:], layout.boxes[:, 2:]) - np.maximum(boxes[:, None, :2], layout.boxes[:, :2])
-    free = ~np.any(np.all(shared > 0, axis=2), axis=1)
-    there = layout.scores > 0
-    scores = np.concatenate([layout.scores[there], clutter.scores[chosen][free]])
-    if not len(scores):
-        return layout
-    order = np.argsort(-scores, kind="stable")
-    inside = np.pad(layout.inside[:, there], ((0, 0), (0, int(free.sum()))))
-    return replace(
-        layout,
-        features=np.concatenate([layout.features[there], clutter.features[chosen][free]])[order],
-        boxes=np.concatenate([layout.boxes[there], boxes[free]])[order],
-        scores=scores[order],
-        inside=inside[:, order],
-    )
 
 
 def _owners(layout: Layout) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
