@@ -21,15 +21,18 @@ PATIENCE = 120.0  # s
 T = TypeVar("T")
 
 
-def eventually(look: Callable[[], T], holds: Callable[[T], bool] = bool) -> T:
-    """What `look` sees as soon as it `holds`; an assertion fails when it never does."""
+def eventually(page: Page, look: Callable[[], T], holds: Callable[[T], bool] = bool) -> T:
+    """What `look` sees as soon as it `holds`; an assertion fails when it never does.
+
+    It is the page that waits: Playwright answers requests only while it is asked for something.
+    """
     deadline = time.monotonic() + PATIENCE
     while True:
         seen = look()
         if holds(seen):
             return seen
         assert time.monotonic() < deadline, f"still {seen!r} after {PATIENCE:.0f} s"
-        time.sleep(0.4)
+        page.wait_for_timeout(400)
 
 
 def map_picture(page: Page) -> NDArray[np.int16]:

@@ -31,18 +31,18 @@ def test_a_phrase_gives_a_mask_whose_area_follows_the_slider(page: Page, stand_i
     open_scene(page)
     assert tinted(page, MAGENTA) == 0
     ask(page, "the hill")
-    large = eventually(lambda: tinted(page, MAGENTA), lambda pixels: pixels > 10_000)
+    large = eventually(page, lambda: tinted(page, MAGENTA), lambda pixels: pixels > 10_000)
     assert f"{area_at(0.5):,} px" in row(page, "the hill")
 
     segmented = stand_in.asked.count("POST /v1/segment")
     slide(page, "threshold", 0.8)
-    small = eventually(lambda: tinted(page, MAGENTA), lambda pixels: pixels < 0.4 * large)
+    small = eventually(page, lambda: tinted(page, MAGENTA), lambda pixels: pixels < 0.4 * large)
     assert small / large == pytest.approx(area_at(0.8) / area_at(0.5), rel=0.25)  # outlines come on top
-    eventually(lambda: row(page, "the hill"), lambda text: f"{area_at(0.8):,} px" in text and "≈" not in text)
+    eventually(page, lambda: row(page, "the hill"), lambda text: f"{area_at(0.8):,} px" in text and "≈" not in text)
     assert stand_in.asked.count("POST /v1/segment") == segmented == 1
 
     slide(page, "opacity", 0)
-    eventually(lambda: tinted(page, MAGENTA), lambda pixels: pixels == 0)
+    eventually(page, lambda: tinted(page, MAGENTA), lambda pixels: pixels == 0)
 
 
 def test_phrases_are_layers_with_colours_of_their_own(page: Page, stand_in: StandIn) -> None:
@@ -50,12 +50,12 @@ def test_phrases_are_layers_with_colours_of_their_own(page: Page, stand_in: Stan
     ask(page, "the hill; the top")
     page.get_by_role("rowheader", name="the top").wait_for()
     slide(page, "opacity", 100)  # the one above hides the one below
-    eventually(lambda: tinted(page, CYAN), lambda pixels: pixels > 10_000)
+    eventually(page, lambda: tinted(page, CYAN), lambda pixels: pixels > 10_000)
     page.get_by_role("button", name="Show the top").click()
-    eventually(lambda: tinted(page, MAGENTA), lambda pixels: pixels > 10_000)
+    eventually(page, lambda: tinted(page, MAGENTA), lambda pixels: pixels > 10_000)
     assert tinted(page, CYAN) == 0
     page.get_by_role("button", name="Remove the hill").click()
-    eventually(lambda: tinted(page, MAGENTA), lambda pixels: pixels == 0)
+    eventually(page, lambda: tinted(page, MAGENTA), lambda pixels: pixels == 0)
     assert page.locator("tbody tr").count() == 1
 
 
@@ -81,15 +81,15 @@ def test_answers_and_history_survive_a_reload(page: Page, stand_in: StandIn) -> 
     page.get_by_role("option", name="the hill").wait_for()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
-    eventually(lambda: stand_in.asked.count("POST /v1/segment"), lambda times: times == 2)
+    eventually(page, lambda: stand_in.asked.count("POST /v1/segment"), lambda times: times == 2)
 
 
 def test_a_row_zooms_and_offers_downloads_as_the_slider_stands(page: Page, stand_in: StandIn) -> None:
     open_scene(page)
     ask(page, "the hill")
-    before = eventually(lambda: tinted(page, MAGENTA), lambda pixels: pixels > 10_000)
+    before = eventually(page, lambda: tinted(page, MAGENTA), lambda pixels: pixels > 10_000)
     page.get_by_role("button", name="the hill", exact=True).click()
-    eventually(lambda: tinted(page, MAGENTA), lambda pixels: pixels > 1.3 * before)
+    eventually(page, lambda: tinted(page, MAGENTA), lambda pixels: pixels > 1.3 * before)
     slide(page, "threshold", 0.8)
     kinds = {"GeoJSON": "polygons.geojson", "GeoPackage": "polygons.gpkg", "GeoTIFF": "mask.tif", "PNG": "overlay.png"}
     for title, name in kinds.items():
@@ -106,11 +106,11 @@ def test_a_job_shows_its_progress_and_then_its_mask(page: Page, stand_in: StandI
     ask(page, "the hill")
     page.get_by_text("looking: 30 of 100 steps · 30 %").wait_for()
     assert page.get_by_role("progressbar", name="Progress: the hill").get_attribute("value") == "30"
-    eventually(lambda: tinted(page, MAGENTA), lambda pixels: pixels > 10_000)
+    eventually(page, lambda: tinted(page, MAGENTA), lambda pixels: pixels > 10_000)
     assert "m²" in row(page, "the hill")
     assert page.get_by_role("progressbar").count() == 0
     slide(page, "threshold", 0.9)  # the tiles have 200 everywhere
-    eventually(lambda: tinted(page, MAGENTA), lambda pixels: pixels < 10_000)
+    eventually(page, lambda: tinted(page, MAGENTA), lambda pixels: pixels < 10_000)
 
 
 def test_a_job_can_be_cancelled(page: Page, stand_in: StandIn) -> None:
@@ -119,7 +119,7 @@ def test_a_job_can_be_cancelled(page: Page, stand_in: StandIn) -> None:
     ask(page, "the hill")
     page.get_by_text("· 30 %").wait_for()
     page.get_by_role("button", name="Cancel: the hill").click()
-    eventually(lambda: "DELETE /jobs/j-1" in stand_in.asked)
+    eventually(page, lambda: "DELETE /jobs/j-1" in stand_in.asked)
     assert page.get_by_role("progressbar").count() == 0
     assert page.get_by_role("status").inner_text() == "the hill: cancelled."
     assert page.get_by_role("alert").inner_text() == ""
@@ -142,7 +142,7 @@ def test_a_question_that_takes_long_can_be_cancelled(page: Page, stand_in: Stand
     open_scene(page)
     ask(page, "the hill")
     page.get_by_role("button", name="Cancel: the hill").click()
-    eventually(lambda: page.get_by_role("progressbar").count(), lambda count: count == 0)
+    eventually(page, lambda: page.get_by_role("progressbar").count(), lambda count: count == 0)
     assert page.get_by_role("alert").inner_text() == ""
 
 
@@ -202,7 +202,7 @@ def test_a_token_is_asked_for_and_kept_for_the_tab(page: Page, stand_in: StandIn
     page.keyboard.press("Enter")
     page.get_by_role("button", name="ships.jpg").click()
     ask(page, "the hill")
-    eventually(lambda: tinted(page, MAGENTA), lambda pixels: pixels > 10_000)
+    eventually(page, lambda: tinted(page, MAGENTA), lambda pixels: pixels > 10_000)
     page.get_by_role("button", name="the hill", exact=True).click()
     with page.expect_download() as taken:
         page.get_by_role("link", name="GeoJSON").click()
@@ -216,7 +216,7 @@ def test_a_token_is_asked_for_and_kept_for_the_tab(page: Page, stand_in: StandIn
 def test_an_area_can_be_drawn_and_is_asked_about(page: Page, stand_in: StandIn) -> None:
     open_scene(page)
     ask(page, "the hill")
-    eventually(lambda: tinted(page, MAGENTA), lambda pixels: pixels > 10_000)
+    eventually(page, lambda: tinted(page, MAGENTA), lambda pixels: pixels > 10_000)
     page.get_by_role("button", name="Draw an area").click()
     box = page.locator("canvas.maplibregl-canvas").bounding_box()
     assert box is not None
@@ -256,7 +256,7 @@ def test_it_can_be_used_with_the_keyboard_alone(page: Page, stand_in: StandIn) -
         assert len(seen) < 10
     page.keyboard.press("Enter")
     page.locator("#phrase").wait_for()
-    eventually(lambda: page.evaluate("document.activeElement.id"), lambda focused: focused == "phrase")
+    eventually(page, lambda: page.evaluate("document.activeElement.id"), lambda focused: focused == "phrase")
     page.keyboard.press("Tab")
     page.keyboard.press("/")
     page.keyboard.type("the hill")
@@ -267,7 +267,7 @@ def test_it_can_be_used_with_the_keyboard_alone(page: Page, stand_in: StandIn) -
         outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
         assert outline != "none", page.evaluate("document.activeElement.outerHTML")
     page.keyboard.press("ArrowRight")
-    eventually(lambda: row(page, "the hill"), lambda text: f"{area_at(0.51):,} px" in text)
+    eventually(page, lambda: row(page, "the hill"), lambda text: f"{area_at(0.51):,} px" in text)
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 720), (820, 1180)])
@@ -296,13 +296,13 @@ def test_the_whole_image_stays_in_sight_when_a_tablet_is_turned(page: Page, stan
 
     page.set_viewport_size({"width": 820, "height": 1180})
     open_scene(page)
-    eventually(share, lambda taken: 0.85 < taken < 0.95)  # a margin is left
+    eventually(page, share, lambda taken: 0.85 < taken < 0.95)  # a margin is left
     page.set_viewport_size({"width": 1180, "height": 820})
-    eventually(share, lambda taken: 0.85 < taken < 0.95)
+    eventually(page, share, lambda taken: 0.85 < taken < 0.95)
     page.get_by_role("button", name="Zoom in").click()
-    eventually(share, lambda taken: taken > 0.95)
+    eventually(page, share, lambda taken: taken > 0.95)
     page.set_viewport_size({"width": 820, "height": 1180})
-    eventually(share, lambda taken: taken > 0.95)  # where one looked is kept
+    eventually(page, share, lambda taken: taken > 0.95)  # where one looked is kept
 
 
 @pytest.mark.skipif(not AXE.is_file(), reason="needs axe-core: npm ci in web/")

@@ -71,14 +71,14 @@ def test_an_uploaded_photo_is_answered_and_its_polygons_taken_away(page: Page, a
     page.goto(address)
     page.get_by_label("Image file").set_input_files(EXAMPLES / "ships.jpg")
     page.locator("#phrase").wait_for()
-    before = eventually(lambda: map_picture(page), lambda picture: picture.std() > 20)
+    before = eventually(page, lambda: map_picture(page), lambda picture: picture.std() > 20)
     ask(page, "all ships; the tennis court")
     page.get_by_role("rowheader", name="all ships").wait_for()
     assert "Nothing found" in row(page, "the tennis court")
-    large = eventually(lambda: reddened(before, map_picture(page)), lambda pixels: pixels > 1_000)
+    large = eventually(page, lambda: reddened(before, map_picture(page)), lambda pixels: pixels > 1_000)
     slide(page, "threshold", 0.9)
-    eventually(lambda: reddened(before, map_picture(page)), lambda pixels: 0 < pixels < 0.9 * large)
-    eventually(lambda: row(page, "all ships"), lambda text: "≈" not in text and "…" not in text)
+    eventually(page, lambda: reddened(before, map_picture(page)), lambda pixels: 0 < pixels < 0.9 * large)
+    eventually(page, lambda: row(page, "all ships"), lambda text: "≈" not in text and "…" not in text)
 
     page.get_by_role("button", name="all ships", exact=True).click()
     with page.expect_download() as taken:
@@ -96,14 +96,14 @@ def test_a_scene_is_a_job_with_tiles_and_a_georeferenced_download(page: Page, ad
     page.goto(address)
     page.get_by_role("button", name="cars.tif").click()
     page.locator("#phrase").wait_for()
-    before = eventually(lambda: map_picture(page), lambda picture: picture.std() > 20)
+    before = eventually(page, lambda: map_picture(page), lambda picture: picture.std() > 20)
     ask(page, "all vehicles")
     page.get_by_role("progressbar", name="Progress: all vehicles").wait_for()
     page.get_by_role("rowheader", name="all vehicles").wait_for()
     assert "m²" in row(page, "all vehicles")
-    large = eventually(lambda: reddened(before, map_picture(page)), lambda pixels: pixels > 1_000)
+    large = eventually(page, lambda: reddened(before, map_picture(page)), lambda pixels: pixels > 1_000)
     slide(page, "threshold", 0.9)
-    eventually(lambda: reddened(before, map_picture(page)), lambda pixels: 0 < pixels < 0.9 * large)
+    eventually(page, lambda: reddened(before, map_picture(page)), lambda pixels: 0 < pixels < 0.9 * large)
 
     page.get_by_role("button", name="all vehicles", exact=True).click()
     with page.expect_download() as taken:
@@ -122,7 +122,7 @@ def test_only_the_view_is_looked_at_when_one_wants_that(page: Page, address: str
     page.goto(address)
     page.get_by_role("button", name="ships.jpg").first.click()  # it may have been brought, too
     page.locator("#phrase").wait_for()
-    eventually(lambda: map_picture(page), lambda picture: picture.std() > 20)
+    eventually(page, lambda: map_picture(page), lambda picture: picture.std() > 20)
     for _ in range(2):
         page.get_by_role("button", name="Zoom in").click()
     page.get_by_role("button", name="Look in this view").click()
@@ -137,15 +137,15 @@ def test_a_job_on_a_large_scene_shows_its_progress_and_is_cancelled(page: Page, 
     page.goto(address)
     page.get_by_role("button", name="wide.tif").click()
     page.get_by_text("3 bands, uint16").wait_for()
-    eventually(lambda: map_picture(page), lambda picture: picture.std() > 20)
+    eventually(page, lambda: map_picture(page), lambda picture: picture.std() > 20)
     with page.expect_response("**/execution") as accepted:
         ask(page, "all vehicles")
     job = f"{address}/jobs/{accepted.value.json()['jobID']}"
     bar = page.get_by_role("progressbar", name="Progress: all vehicles")
-    eventually(lambda: bar.get_attribute("value"), lambda percent: percent is not None and int(percent) > 0)
+    eventually(page, lambda: bar.get_attribute("value"), lambda percent: percent is not None and int(percent) > 0)
     assert page.request.get(job).json()["status"] == "running"
     page.get_by_role("button", name="Cancel: all vehicles").click()
-    eventually(lambda: page.request.get(job).json()["status"], lambda status: status == "dismissed")
+    eventually(page, lambda: page.request.get(job).json()["status"], lambda status: status == "dismissed")
     assert bar.count() == 0
     assert page.request.get(f"{job}/results").status == 410
 
@@ -156,12 +156,12 @@ def test_a_scene_that_is_gone_is_told_of(page: Page, address: str, scenes: Path)
     page.locator("#phrase").wait_for()
     (scenes / "wide.tif").unlink()
     ask(page, "all vehicles")
-    eventually(lambda: page.get_by_role("alert").inner_text(), lambda text: "wide" in text)
+    eventually(page, lambda: page.get_by_role("alert").inner_text(), lambda text: "wide" in text)
     assert page.get_by_role("progressbar").count() == 0
 
 
 def test_a_broken_upload_is_refused_in_words(page: Page, address: str) -> None:
     page.goto(address)
     page.get_by_label("Image file").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": b"no image"})
-    eventually(lambda: page.get_by_role("alert").inner_text(), lambda text: len(text) > 10)
+    eventually(page, lambda: page.get_by_role("alert").inner_text(), lambda text: len(text) > 10)
     assert page.get_by_role("heading", name="Choose an image").is_visible()
