@@ -6,12 +6,15 @@ import copy
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from parity import CASES, errors, filled_model, inputs, load_case, record
 from torch import Tensor
 
-from refersat.models.hiera import FusedBlock
+from refersat.models.hiera import ConvolutionalStem, FusedBlock
 from refersat.models.optimized import optimize
 from refersat.models.optimized.attention import attend
+from refersat.models.optimized.convolutions import FastStem, PackedConvolution
 from refersat.models.optimized.packed import PackedLinear, side_by_side, summed
 from refersat.models.rs2sam2 import RS2Sam2Model
 from tests.models.tiny_rs2sam2 import CONFIGURATIONS, IDS, MASK, answer, make_model, numbers, views
@@ -136,3 +139,36 @@ def test_packed_layers_are_the_layers() -> None:
     back, other = torch.nn.Linear(20, 4), torch.nn.Linear(7, 4)
     expected = back(joined[..., :20]) + 0.5 * other(joined[..., 20:])
     torch.testing.assert_close(summed([back, other], [1, 0.5])(joined), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@given(height=st.integers(1, 40), width=st.integers(1, 40), stride=st.sampled_from([1, 2]))
+@settings(max_examples=20, deadline=None)
+@torch.inference_mode()
+def test_packed_convolutions_are_the_convolutions(dtype: torch.dtype, height: int, width: int, stride: int) -> None:
+    torch.manual_seed(height)
+    plain = torch.nn.Conv2d(8, 16, kernel_size=3, stride=stride, padding=1).to(dtype)
+    features = torch.randn(2, 8, height, width).to(dtype)
+    expected = plain(features)
+    tolerance = {"atol": 1e-5, "rtol": 1e-5} if dtype == torch.float32 else {"atol": 0.05, "rtol": 0.02}
+    packed = PackedConvolution(plain)
+    torch.testing.assert_close(packed(features), expected, **tolerance)
+    residual = torch.randn_like(expected)
+    kept = residual.clone()
+    torch.testing.assert_close(packed(features, residual=residual), expected + residual, **tolerance)
+    assert torch.equal(residual, kept)
+
+
+@torch.no_grad()
+def test_the_stem_and_its_positions_are_the_plain_ones() -> None:
+    torch.manual_seed(0)
+    stem = ConvolutionalStem(16)
+    pixels = torch.randn(2, 3, 64, 96)
+    torch.testing.assert_close(FastStem(stem)(pixels), stem(pixels), atol=1e-5, rtol=1e-5)
+
+    trunk = make_model(**CONFIGURATIONS["built-in"]).trunk
+    plain = trunk._positions(24, 24)
+    optimize(trunk, CPU, torch.float32)
+    assert trunk._positions(24, 24) is trunk._positions(24, 24)
+    assert torch.equal(trunk._positions(24, 24), plain)
+    assert trunk._positions(16, 8).shape == (1, 16, 8, plain.shape[-1])

@@ -92,3 +92,20 @@ def test_what_is_seen_coarsely_must_lie_more_plainly_in_a_target() -> None:
     assert Sightings.of([fine], count=64).belonging(third).item() > 1
     assert Sightings.of([nothing, coarse], count=64).belonging(third)[0, 0] < 1
     assert Sightings.of([nothing, coarse], count=64).belonging(half_of(LEFT, 0.75))[0, 0] > 1
+
+
+def test_in_the_third_view_only_larger_objects_count() -> None:
+    nothing = sighting(16, [[]])
+    between = (0.5, 0.5, 0.5 + 1.5 * LEAST_SIDE, 0.5 + 1.5 * LEAST_SIDE)
+    second = Sightings.of([nothing, sighting(8, [[(between, 0.9)]]), sighting(4, [[]])], count=64)
+    third = Sightings.of([nothing, sighting(8, [[]]), sighting(4, [[(between, 0.9), (LEFT, 0.5)]])], count=64)
+    assert kept(second, 0) == {tuple(torch.tensor(between).tolist())}
+    assert kept(third, 0) == {LEFT}
+
+
+def test_a_part_lies_in_its_whole_and_not_the_other_way_round() -> None:
+    part, beside = (0.1, 0.3, 0.3, 0.6), (0.4, 0.3, 0.7, 0.6)
+    objects = Sightings.of([sighting(16, [[(LEFT, 0.9), (part, 0.8), (beside, 0.7)], [(LEFT, 0.5)]])], count=64).objects
+    parts = objects.parts()
+    assert parts[0].int().tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 1]]
+    assert parts[1].int().tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 0]]  # what is not there is part of nothing

@@ -48,13 +48,13 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         "presence": "object_score",
         "presence_threshold": 0.5,
     },
-    "two views": {
+    "three views": {
         "trunk_windows": [8, 8, 8, 8],
         "trunk_background": 12,
         "fusion_from_block": 4,
         "candidate_width": 8,
         "selection": True,
-        "glance": 0.5,
+        "glance": 0.25,
         "least_coverage": 0.2,
     },
     "no block fusion": {"block_fusion": "none"},

@@ -64,6 +64,24 @@ FLEET = perfect([
 ])  # fmt: skip
 
 
+def test_the_whole_is_meant_and_not_its_parts() -> None:
+    whole, half, nearly = (5, 5, 15, 20), (5, 5, 10, 20), (5, 5, 15, 17)
+    found = perfect([("ship", *whole), ("ship", *half), ("ship", *nearly), ("tank", 40, 8, 55, 18)])
+    outlined = replace(found.scene, objects=(found.scene.objects[0], found.scene.objects[3]))
+    inside = np.array([[WHOLLY, WHOLLY, WHOLLY, 0], [0, 0, 0, WHOLLY]], np.float16)
+    layout = replace(found, scene=outlined, inside=inside)
+    assert layout.meant([0]).tolist() == [True, False, True, False]
+    assert layout.meant([0, 1]).tolist() == [True, False, True, True]
+    assert layout.meant([]).tolist() == [False] * 4
+    shattered = _only(layout, [1, 3])  # nobody saw it whole
+    assert shattered.meant([0]).tolist() == [True, False]
+
+
+def _only(layout: Layout, found: list[int]) -> Layout:
+    kept = {name: getattr(layout, name)[found] for name in ("features", "boxes", "scores")}
+    return replace(layout, inside=layout.inside[:, found], **kept)
+
+
 TANK = 12
 """The first feature of the fleet's storage tank."""
 

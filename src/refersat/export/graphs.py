@@ -19,8 +19,8 @@ BATCH = "batch"
 TOKENS = "tokens"
 """The two dimensions that are free: pairs of an image and a phrase, and tokens of the longest phrase among them."""
 
-VIEWS = ("", "_glance")
-"""Behind the names of what was seen in each view; the second is the coarser one that some models have."""
+VIEWS = ("", "_glance", "_far")
+"""Behind the names of what was seen in each view; the coarser ones some models have."""
 
 _PER_TOKEN = {"input_ids", "attention_mask", "text"}
 _EXAMPLE_BATCH = 2  # one would be taken for a constant
@@ -106,7 +106,7 @@ class Decoder(nn.Module):
         self.takes = ["prompt_token"]
         if model.mask_prompt is not None:
             self.takes.append("pseudo_mask_logits")
-        self.views = VIEWS if model.config.glance else VIEWS[:1]
+        self.views = VIEWS[: 1 + len(model.config.glances)]
         names = ["image_embedding", "details_fine", "details_middle"]
         if model.candidates is not None:
             names += ["candidate_logits", "candidate_marks", "survey_edges"]

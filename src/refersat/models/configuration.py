@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import field
 from typing import Any, Literal, TypeVar, get_args
 
@@ -46,8 +47,8 @@ class RS2Sam2Config(PreTrainedConfig):
             training from scratch); 0, as in SAM 2, is without.
         selection: has single objects found and those chosen that the phrase means (for training from scratch); needs
             `candidate_width`.
-        glance: side of a second, coarser view in which objects are looked for, too, as a share of the first one's
-            (`sightings`); 0 is without.
+        glance: side of the coarsest view in which objects are looked for, too, as a share of the first one's: each
+            view has half the side of the one before (`sightings`); 0 is without.
         least_coverage: where of no object that is chosen so much is drawn, as a share, all of them are drawn as their
             boxes with round corners: their name may be none that the model learned. 0 leaves it at that.
         encoder_fusion: fusion with the text after the encoder.
@@ -151,8 +152,8 @@ class RS2Sam2Config(PreTrainedConfig):
             raise ValueError(f"candidate_width needs a block_fusion that hears the text, not {self.block_fusion}")
         if self.selection and not self.candidate_width:
             raise ValueError("selection needs a candidate_width: it chooses among what is found there")
-        if not 0 <= self.glance < 1:
-            raise ValueError(f"glance must be a share of the view's side, from 0 to below 1, not {self.glance}")
+        if self.glance and not 0.25 <= self.glance <= 0.5:
+            raise ValueError(f"glance must be 0 or a share of the view's side from 0.25 to 0.5, not {self.glance}")
         if self.glance and not self.selection:
             raise ValueError("glance needs selection: it finds more objects to choose from")
         if not 0 <= self.least_coverage < 1:
@@ -227,6 +228,12 @@ class RS2Sam2Config(PreTrainedConfig):
             presence="object_score",
             presence_threshold=0.5,
         )
+
+    @property
+    def glances(self) -> tuple[float, ...]:
+        """Sides of the coarser views as shares of the first one's."""
+        halvings = int(-math.log2(self.glance) + 1e-9) if self.glance else 0
+        return tuple(0.5**number for number in range(1, halvings + 1))
 
     @property
     def union_encoder_options(self) -> UnionEncoderOptions:

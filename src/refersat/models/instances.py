@@ -111,13 +111,18 @@ def corners(edges: Tensor) -> Tensor:
 def overlaps(some: Tensor, others: Tensor) -> Tensor:
     """IoU of boxes (N, P, 4) with boxes (N, Q, 4) of the same image: (N, P, Q)."""
     some, others = some[:, :, None], others[:, None]
-    low, high = torch.maximum(some[..., :2], others[..., :2]), torch.minimum(some[..., 2:], others[..., 2:])
-    shared = (high - low).clamp(min=0).prod(-1)
+    # axis by axis: a last axis of two would cost more than the arithmetic
+    across, down = (
+        (torch.minimum(some[..., k + 2], others[..., k + 2]) - torch.maximum(some[..., k], others[..., k])).clamp(min=0)
+        for k in (0, 1)
+    )
+    shared = across * down
     return shared / (_area(some) + _area(others) - shared).clamp(min=ALMOST_NOTHING)
 
 
 def _area(boxes: Tensor) -> Tensor:
-    return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1)
+    x0, y0, x1, y1 = boxes.unbind(-1)
+    return (x1 - x0).clamp(min=0) * (y1 - y0).clamp(min=0)
 
 
 def _centredness(edges: Tensor) -> Tensor:

@@ -32,7 +32,8 @@ from refersat.models.eye import trunk_of
 from refersat.models.fusion import Adapter, BlockFusion, EncoderFusion
 from refersat.models.hiera import FusedHiera, per_phrase
 from refersat.models.mask_prompt import MaskPromptGenerator, as_mask_prompt
-from refersat.models.selection import FIRST_BIAS, InstanceSelector, Selection, both
+from refersat.models.selected_masks import selected_masks
+from refersat.models.selection import FIRST_BIAS, InstanceSelector, Selection
 from refersat.models.tracing import surely
 from refersat.models.with_tokenizer import WithTokenizer
 
@@ -147,6 +148,7 @@ class RS2Sam2Model(WithTokenizer):
             else None
         )
         self.neck = Sam2VisionNeck(config.neck_config())
+        self.neck.position_encoding = _NoPositions()  # type: ignore[assignment]
         self.no_memory_embedding = nn.Parameter(torch.zeros(1, 1, hidden))
         self.encoder_fusion = EncoderFusion(hidden) if config.encoder_fusion else None
         self.prompt_encoder = Sam2PromptEncoder(config.prompt_encoder_config())
@@ -191,10 +193,8 @@ class RS2Sam2Model(WithTokenizer):
 
     def views(self, pixel_values: Tensor) -> list[Tensor]:
         """The views (N, 3, S, S) in which objects are looked for, the finest first."""
-        if not self.config.glance:
-            return [pixel_values]
-        side = max(1, round(pixel_values.shape[-1] * self.config.glance / 32)) * 32
-        return [pixel_values, F.interpolate(pixel_values, (side, side), mode="area")]
+        sides = [max(1, round(pixel_values.shape[-1] * share / 32)) * 32 for share in self.config.glances]
+        return [pixel_values, *(F.interpolate(pixel_values, (side, side), mode="area") for side in sides)]
 
     def hear(self, union_pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Heard:
         """What each phrase says about its image; arguments as in `forward`, with one image for each phrase."""
@@ -299,13 +299,8 @@ class RS2Sam2Model(WithTokenizer):
         two_class = self.config.two_class_logit
         plain = [2 * each - 1 if two_class else each for each in decoded]
         shown = [torch.maximum(each, kind) for each, kind in zip(plain, kinds, strict=True)]
-        meant = [both(each, cells) for each, cells in zip(shown, selection.cells(), strict=True)]
-        size = meant[0].shape[-2:]
-        finest = [F.interpolate(each, size, mode="bilinear") if each.shape[-2:] != size else each for each in meant]
-        together = torch.stack(finest).amax(0)
-        if self.config.least_coverage:
-            together = torch.maximum(together, selection.outlined(shown, self.config.least_coverage, size[0]))
-        return (together + 1) / 2 if two_class else together
+        masks = selected_masks(shown, selection, least_coverage=self.config.least_coverage)
+        return (masks + 1) / 2 if two_class else masks
 
     def feature_levels(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The trunk's four maps -> (., hidden, S/4, S/4), (., hidden, S/8, S/8), (., hidden, S/16, S/16)."""
@@ -373,3 +368,11 @@ class RS2Sam2Model(WithTokenizer):
                     init.ones_(part.image_from_text.out_proj.bias)
         elif isinstance(module, Sam2PositionalEmbedding):
             init.normal_(module.positional_embedding, std=module.scale)
+
+
+class _NoPositions(nn.Module):
+    """In place of the neck's position encodings, which cost more than the neck itself and which nothing here reads."""
+
+    def forward(self, shape: torch.Size, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """Nothing."""
+        return torch.empty(0, device=device, dtype=dtype)

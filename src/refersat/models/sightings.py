@@ -25,7 +25,10 @@ BELONGS_COARSELY = 0.5
 """The same in coarser views, where neighbours melt into one object."""
 
 LEAST_SIDE = 0.1
-"""Of the image's; in coarser views only objects above this count (root of the area)."""
+"""Of the image's; in the second view only objects above this count (root of the area), in the third above twice it."""
+
+PART = 0.7
+"""Share of an object's box within a larger one from which on it is a part of that."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,14 @@ class Objects:
             boxes=_gathered(self.boxes, slots),
             scores=self.scores.gather(1, slots),
         )
+
+    def parts(self) -> Tensor:
+        """(N, K, K) bool: whether the first of each two is a part of the second."""
+        low = torch.maximum(self.boxes[:, :, None, :2], self.boxes[:, None, :, :2])
+        high = torch.minimum(self.boxes[:, :, None, 2:], self.boxes[:, None, :, 2:])
+        area = (self.boxes[..., 2:] - self.boxes[..., :2]).clamp(min=0).prod(-1)
+        found = self.scores > 0
+        return ((high - low).clamp(min=0).prod(-1) > PART * area[:, :, None]) & found[:, :, None] & found[:, None]
 
 
 @dataclass(frozen=True)
@@ -120,24 +131,52 @@ class Sightings:
         together = torch.cat(list(values), dim=1)
         return together.gather(1, per_phrase(self.slots, together.shape[0]))
 
-    def spread(self, values: Tensor, nobody: float) -> tuple[Tensor, ...]:
-        """Values (B, K) of the objects -> (B, 1, h, w) of their cells in each view, else `nobody`."""
+    def spread(self, values: Tensor, nobody: float, *, again: bool = False) -> tuple[Tensor, ...]:
+        """Values (B, K) of the objects -> (B, 1, h, w) of their cells in each view, else `nobody`.
+
+        Args:
+            values: B/N rows about each image.
+            nobody: the least there can be.
+            again: whether objects have cells in the coarser views, too, that show them again.
+        """
         counts = [view.instances.count for view in self.views]
-        slots = per_phrase(self.slots, values.shape[0])
-        everything = values.new_full((values.shape[0], sum(counts)), nobody).scatter(1, slots, values)
+        if again:
+            same = per_phrase(self._same(), values.shape[0])
+            everything = torch.where(same, values[:, None], nobody).amax(-1)
+        else:
+            slots = per_phrase(self.slots, values.shape[0])
+            everything = values.new_full((values.shape[0], sum(counts)), nobody).scatter(1, slots, values)
         return tuple(
             view.instances.spread(part, nobody)
             for view, part in zip(self.views, torch.split(everything, counts, dim=1), strict=True)
         )
 
+    def _same(self) -> Tensor:
+        """(N, ., K) bool: whether an instance of a view is one of the K objects."""
+        boxes = torch.cat([view.instances.boxes for view in self.views], 1)
+        scores = torch.cat([view.instances.scores for view in self.views], 1)
+        there = (scores > 0) & ~_too_small(boxes, [view.instances.count for view in self.views])
+        same = overlaps(boxes, self.objects.boxes) > SAME_OBJECT
+        return same & there[:, :, None] & (self.objects.scores > 0)[:, None]
+
 
 def _needless(objects: Objects, counts: Sequence[int]) -> Tensor:
     """(N, K) bool: of a coarser view, and small or seen by a finer one."""
-    view = torch.cat([torch.full((count,), number) for number, count in enumerate(counts)]).to(objects.scores.device)
-    low, high = objects.boxes.chunk(2, dim=-1)
-    small = (high - low).clamp(min=0).prod(-1) < LEAST_SIDE**2
+    view = _view_of_each(counts).to(objects.scores.device)
     same = (overlaps(objects.boxes, objects.boxes) > SAME_OBJECT) & (objects.scores > 0)[:, None]
-    return ((view > 0) & small) | (same & (view[None, :] < view[:, None])).any(-1)
+    return _too_small(objects.boxes, counts) | (same & (view[None, :] < view[:, None])).any(-1)
+
+
+def _too_small(boxes: Tensor, counts: Sequence[int]) -> Tensor:
+    """Which boxes (N, ., 4) of all views' instances (N, .) are too small to count in a view as coarse as theirs."""
+    view = _view_of_each(counts).to(boxes.device)
+    low, high = boxes.chunk(2, dim=-1)
+    least_side = LEAST_SIDE * 2.0 ** (view - 1)
+    return (view > 0) & ((high - low).clamp(min=0).prod(-1) < least_side**2)
+
+
+def _view_of_each(counts: Sequence[int]) -> Tensor:
+    return torch.cat([torch.full((count,), number) for number, count in enumerate(counts)])
 
 
 def _gathered(values: Tensor, slots: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from refersat.data import shapes
 from refersat.data.coco import CocoImage
 from refersat.errors import UserError
 from refersat.models.candidates import Survey
+from refersat.models.instances import overlaps
 from refersat.models.preprocess import square_view
 from refersat.models.rs2sam2 import RS2Sam2Model
 from refersat.models.selection import INSTANCES, InstanceSelector
@@ -29,6 +30,10 @@ from refersat.training.generated import PhraseSampler
 
 FOUND = ("features", "boxes", "scores")
 """Fields of a layout with an entry for each found object; those of `Objects`, in the same order."""
+
+
+AS_GOOD = 0.6
+"""What has less than this share of the best one's IoU with a target is a part of it, or more than it."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +61,17 @@ class Layout:
         return len(self.scores)
 
     def meant(self, targets: Sequence[int]) -> NDArray[np.bool_]:
-        """Which found objects (K,) lie in those of the scene's that are targets."""
+        """Which found objects (K,) are targets: they lie in some, and none fits these much better."""
         covered: NDArray[np.bool_] = self.inside[list(targets)].astype(np.float32).sum(0) > 1
-        return covered
+        fits = self._fits()[list(targets)] * covered
+        meant: NDArray[np.bool_] = (fits > AS_GOOD * fits.max(1, keepdims=True, initial=0)).any(0)
+        return meant
+
+    def _fits(self) -> NDArray[np.float32]:
+        """(number of outlined objects, K) IoU of the boxes."""
+        sides = [self.scene.width, self.scene.height] * 2
+        outlined = np.array([item.box for item in self.scene.objects]).reshape(-1, 4) / sides
+        return overlaps(torch.from_numpy(outlined)[None], torch.from_numpy(self.boxes)[None])[0].float().numpy()
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import torch
@@ -10,17 +11,27 @@ from torch import nn
 from transformers.models.sam2.modeling_sam2 import Sam2MaskDecoder
 
 from refersat.models.beit3 import UnionEncoderLayer
-from refersat.models.hiera import FusedBlock
+from refersat.models.convolutions import ResidualConvolutions
+from refersat.models.hiera import ConvolutionalStem, FusedBlock, FusedHiera
 from refersat.models.optimized.block import FastBlock
 from refersat.models.optimized.compiled import CompiledBlock
+from refersat.models.optimized.convolutions import FastResidualConvolutions, FastStem
 from refersat.models.optimized.decoder import keep_precise
 from refersat.models.optimized.union import FastUnionLayer
 
 __all__ = ["can_optimize", "optimize"]
 
+SIZES = 8
+"""Of the trunk's views, for which its positions are kept."""
+
 _Forms: TypeAlias = Mapping[type[nn.Module], Callable[[Any], nn.Module]]
 
-_PACKED: _Forms = {FusedBlock: FastBlock, UnionEncoderLayer: FastUnionLayer}
+_PACKED: _Forms = {
+    ConvolutionalStem: FastStem,
+    ResidualConvolutions: FastResidualConvolutions,
+    FusedBlock: FastBlock,
+    UnionEncoderLayer: FastUnionLayer,
+}
 _COMPILED: _Forms = {FusedBlock: CompiledBlock}
 
 
@@ -61,3 +72,5 @@ def optimize(model: nn.Module, device: torch.device, dtype: torch.dtype, *, comp
         for part in model.modules():
             if isinstance(part, Sam2MaskDecoder):
                 keep_precise(part)
+            if isinstance(part, FusedHiera):
+                part._positions = lru_cache(SIZES)(part._positions)  # type: ignore[method-assign]

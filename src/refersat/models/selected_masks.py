@@ -1,0 +1,45 @@
+"""The mask of the objects that are meant, put together from all views of the image. Not part of RS2-SAM 2."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from refersat.models.selection import Selection, both
+
+TAKEN_TO_PIECES = 2.5
+"""A coarser view that draws so many times as much of what is meant shows it whole, and the finer ones parts of it."""
+
+
+def selected_masks(shown: Sequence[Tensor], selection: Selection, *, least_coverage: float) -> Tensor:
+    """Logits (B, 1, S/4, S/4), for a plain sigmoid, of what phrases mean.
+
+    Each object is drawn in the finest view that shows it. Only where a coarser one draws much more, it is drawn there,
+    too: outlines are blunter there, but large objects are whole.
+
+    Args:
+        shown: logits (B, 1, h, w) of what is of the named kind or drawn by the decoder in each view, the finest first.
+        selection: which objects are meant.
+        least_coverage: as in the configuration.
+    """
+    size = shown[0].shape[-2:]
+    drawn = [_enlarged(both(each, cells), size) for each, cells in zip(shown, selection.cells(), strict=True)]
+    together = torch.stack(drawn).amax(0)
+    for each, cells in list(zip(shown, selection.cells(again=True), strict=True))[1:]:
+        whole = _enlarged(both(each, cells), size)
+        in_pieces = _area(whole) > TAKEN_TO_PIECES * _area(together)
+        together = torch.where(in_pieces, torch.maximum(together, whole), together)
+    if least_coverage:
+        together = torch.maximum(together, selection.outlined(shown, least_coverage, size[0]))
+    return together
+
+
+def _enlarged(logits: Tensor, size: torch.Size) -> Tensor:
+    return logits if logits.shape[-2:] == size else F.interpolate(logits, size, mode="bilinear")
+
+
+def _area(logits: Tensor) -> Tensor:
+    return logits.sigmoid().sum((1, 2, 3), keepdim=True)
