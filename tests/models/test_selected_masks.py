@@ -33,12 +33,14 @@ def drawn(fine: Tensor, coarse: Tensor, *, meant: bool = True) -> Tensor:
     return mask[0, 0] > 0
 
 
-@pytest.mark.parametrize("rows", [2, 3])
+@pytest.mark.parametrize("rows", [1, 2])
 def test_what_the_finer_view_takes_to_pieces_is_drawn_coarsely(rows: int) -> None:
     assert 8 / rows > TAKEN_TO_PIECES
     mask = drawn(shown(16, slice(4, 4 + rows)), shown(8, slice(2, 6)))
     assert mask[5:11, 1:7].all()
-    assert not mask[:3].any() and not mask[13:].any() and not mask[:, 9:].any()  # blunt by a cell or so
+    around = torch.ones_like(mask)
+    around[3:13, :9] = False
+    assert not mask[around].any()  # blunt by a cell or so
 
 
 def test_what_the_finer_view_shows_whole_is_drawn_by_it_alone() -> None:
