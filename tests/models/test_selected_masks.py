@@ -49,5 +49,19 @@ def test_what_the_finer_view_shows_whole_is_drawn_by_it_alone() -> None:
     assert mask.sum() == 5 * 8
 
 
+def test_parts_are_drawn_with_what_is_meant_whatever_is_said_of_others() -> None:
+    part = (0.0, 0.25, 0.25, 0.5)
+    sightings = Sightings.of([sighting(16, [[(LEFT, 0.9), (part, 0.8), (RIGHT, 0.7)]])], count=64)
+    logits = torch.tensor([[SURE, -SURE, -SURE], [-SURE, SURE, -SURE], [-SURE, -SURE, SURE]])  # three phrases
+    everything = torch.full((3, 1, 16, 16), SURE)
+    whole, piece, other = selected_masks([everything], Selection(sightings, logits), least_coverage=0.0)[:, 0] > 0
+    assert whole[4:12, :8].all()
+    assert whole.sum() == 8 * 8
+    assert piece[4:8, :4].all()
+    assert piece.sum() == 4 * 4
+    assert other[:8, 8:].all()
+    assert other.sum() == 8 * 8
+
+
 def test_what_is_not_meant_is_drawn_in_no_view() -> None:
     assert not drawn(shown(16, slice(4, 6)), shown(8, slice(2, 6)), meant=False)[:, :8].any()

@@ -48,13 +48,13 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         "presence": "object_score",
         "presence_threshold": 0.5,
     },
-    "three views": {
+    "two views": {
         "trunk_windows": [8, 8, 8, 8],
         "trunk_background": 12,
         "fusion_from_block": 4,
         "candidate_width": 8,
         "selection": True,
-        "glance": 0.25,
+        "glance": 0.5,
         "least_coverage": 0.2,
     },
     "no block fusion": {"block_fusion": "none"},
@@ -76,6 +76,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         "two_class_logit": False,
     },
 }
+CONFIGURATIONS["three views"] = CONFIGURATIONS["two views"] | {"glance": 0.25}
 IDS = torch.tensor([[0, 5, UNKNOWN_TOKEN, 7, 30, 2], [0, 9, 2, 3, 3, 3], [0, UNKNOWN_TOKEN, 8, 2, 3, 3]])
 LENGTHS = (6, 3, 4)
 MASK = torch.tensor([[place < length for place in range(6)] for length in LENGTHS])

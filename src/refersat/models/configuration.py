@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import field
 from typing import Any, Literal, TypeVar, get_args
 
@@ -18,6 +17,9 @@ from refersat.models.beit3 import POSITION_OFFSET, UnionEncoderOptions
 from refersat.models.fusion import BLOCK_FUSION_HEADS, ENCODER_FUSION_HEADS, BlockFusionKind
 from refersat.models.hiera import StemKind
 from refersat.models.mask_prompt import MASK_PROMPT_HEADS, MaskPromptKind
+
+GLANCES = {0.0: (), 0.5: (0.5,), 0.25: (0.5, 0.25)}
+"""The coarser views of each `glance`, as shares of the first one's side."""
 
 PresenceKind = Literal["object_score", "mask_confidence"]
 """Where the score that the target is there comes from: SAM 2's object score (needs training with phrases that
@@ -47,8 +49,8 @@ class RS2Sam2Config(PreTrainedConfig):
             training from scratch); 0, as in SAM 2, is without.
         selection: has single objects found and those chosen that the phrase means (for training from scratch); needs
             `candidate_width`.
-        glance: side of the coarsest view in which objects are looked for, too, as a share of the first one's: each
-            view has half the side of the one before (`sightings`); 0 is without.
+        glance: side of the coarsest view in which objects are looked for, too, as a share of the first one's, 0.5 or
+            0.25: each view has half the side of the one before, to the next 32 px (`sightings`); 0 is without.
         least_coverage: where of no object that is chosen so much is drawn, as a share, all of them are drawn as their
             boxes with round corners: their name may be none that the model learned. 0 leaves it at that.
         encoder_fusion: fusion with the text after the encoder.
@@ -152,8 +154,8 @@ class RS2Sam2Config(PreTrainedConfig):
             raise ValueError(f"candidate_width needs a block_fusion that hears the text, not {self.block_fusion}")
         if self.selection and not self.candidate_width:
             raise ValueError("selection needs a candidate_width: it chooses among what is found there")
-        if self.glance and not 0.25 <= self.glance <= 0.5:
-            raise ValueError(f"glance must be 0 or a share of the view's side from 0.25 to 0.5, not {self.glance}")
+        if self.glance not in GLANCES:
+            raise ValueError(f"glance must be one of {', '.join(map(str, GLANCES))}, not {self.glance}")
         if self.glance and not self.selection:
             raise ValueError("glance needs selection: it finds more objects to choose from")
         if not 0 <= self.least_coverage < 1:
@@ -232,8 +234,7 @@ class RS2Sam2Config(PreTrainedConfig):
     @property
     def glances(self) -> tuple[float, ...]:
         """Sides of the coarser views as shares of the first one's."""
-        halvings = int(-math.log2(self.glance) + 1e-9) if self.glance else 0
-        return tuple(0.5**number for number in range(1, halvings + 1))
+        return GLANCES[self.glance]
 
     @property
     def union_encoder_options(self) -> UnionEncoderOptions:

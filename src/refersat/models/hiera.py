@@ -200,12 +200,16 @@ class FusedHiera(nn.Module):
         return tuple(maps), text
 
     def _positions(self, height: int, width: int) -> Tensor:
-        """Absolute position (1, H, W, C): a coarse learned map, resized, plus one tile per attention window."""
-        coarse = F.interpolate(self.pos_embed, size=(height, width), mode="bicubic")
-        window = self.pos_embed_window.shape[-1]
-        repeats = (1, 1, -(-height // window), -(-width // window))
-        tiles = self.pos_embed_window.tile(repeats)[..., :height, :width]
-        return (coarse + tiles).permute(0, 2, 3, 1)
+        return resized_positions(self.pos_embed, self.pos_embed_window, height, width)
+
+
+def resized_positions(everywhere: Tensor, in_window: Tensor, height: int, width: int) -> Tensor:
+    """Absolute position (1, H, W, C): a coarse learned map, resized, plus one tile per attention window."""
+    coarse = F.interpolate(everywhere, size=(height, width), mode="bicubic")
+    window = in_window.shape[-1]
+    repeats = (1, 1, -(-height // window), -(-width // window))
+    tiles = in_window.tile(repeats)[..., :height, :width]
+    return (coarse + tiles).permute(0, 2, 3, 1)
 
 
 def per_phrase(features: Tensor, phrases: int) -> Tensor:

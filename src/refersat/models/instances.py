@@ -111,16 +111,22 @@ def corners(edges: Tensor) -> Tensor:
 def overlaps(some: Tensor, others: Tensor) -> Tensor:
     """IoU of boxes (N, P, 4) with boxes (N, Q, 4) of the same image: (N, P, Q)."""
     some, others = some[:, :, None], others[:, None]
+    shared = shared_area(some, others)
+    return shared / (area(some) + area(others) - shared).clamp(min=ALMOST_NOTHING)
+
+
+def shared_area(some: Tensor, others: Tensor) -> Tensor:
+    """Of boxes (..., 4) with others (..., 4) that broadcast."""
     # axis by axis: a last axis of two would cost more than the arithmetic
     across, down = (
         (torch.minimum(some[..., k + 2], others[..., k + 2]) - torch.maximum(some[..., k], others[..., k])).clamp(min=0)
         for k in (0, 1)
     )
-    shared = across * down
-    return shared / (_area(some) + _area(others) - shared).clamp(min=ALMOST_NOTHING)
+    return across * down
 
 
-def _area(boxes: Tensor) -> Tensor:
+def area(boxes: Tensor) -> Tensor:
+    """Of boxes (..., 4); 0 where they end before they begin."""
     x0, y0, x1, y1 = boxes.unbind(-1)
     return (x1 - x0).clamp(min=0) * (y1 - y0).clamp(min=0)
 

@@ -180,7 +180,7 @@ class RS2Sam2Model(WithTokenizer):
             input_ids: (B, L) token ids, begin 0, end 2.
             attention_mask: (B, L) bool, True = real token. Padding is hidden from every attention, so a batch
                 gives what its samples give one by one.
-            glance: also look at the coarser view that the configuration has; a training of what is drawn does not.
+            glance: also look at the coarser views that the configuration has; a training of what is drawn does not.
         """
         phrases, images = input_ids.shape[0], pixel_values.shape[0]
         if not phrases or phrases % images:
@@ -192,7 +192,7 @@ class RS2Sam2Model(WithTokenizer):
         return self.draw(heard, seen, input_ids, attention_mask)
 
     def views(self, pixel_values: Tensor) -> list[Tensor]:
-        """The views (N, 3, S, S) in which objects are looked for, the finest first."""
+        """The views (N, 3, S, S) in which objects are looked for, S the next multiple of 32, the finest first."""
         sides = [max(1, round(pixel_values.shape[-1] * share / 32)) * 32 for share in self.config.glances]
         return [pixel_values, *(F.interpolate(pixel_values, (side, side), mode="area") for side in sides)]
 

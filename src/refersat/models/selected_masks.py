@@ -11,14 +11,14 @@ from torch import Tensor
 from refersat.models.selection import Selection, both
 
 TAKEN_TO_PIECES = 2.5
-"""A coarser view that draws so many times as much of what is meant shows it whole, and the finer ones parts of it."""
+"""A coarser view that draws so many times as much of all that a phrase means shows it whole, finer ones in pieces."""
 
 
 def selected_masks(shown: Sequence[Tensor], selection: Selection, *, least_coverage: float) -> Tensor:
     """Logits (B, 1, S/4, S/4), for a plain sigmoid, of what phrases mean.
 
-    Each object is drawn in the finest view that shows it. Only where a coarser one draws much more, it is drawn there,
-    too: outlines are blunter there, but large objects are whole.
+    Each object is drawn in the finest view that shows it. Only where a coarser one draws much more of all that a phrase
+    means, that is drawn there, too: outlines are blunter there, but large objects are whole.
 
     Args:
         shown: logits (B, 1, h, w) of what is of the named kind or drawn by the decoder in each view, the finest first.
@@ -28,7 +28,8 @@ def selected_masks(shown: Sequence[Tensor], selection: Selection, *, least_cover
     size = shown[0].shape[-2:]
     drawn = [_enlarged(both(each, cells), size) for each, cells in zip(shown, selection.cells(), strict=True)]
     together = torch.stack(drawn).amax(0)
-    for each, cells in list(zip(shown, selection.cells(again=True), strict=True))[1:]:
+    repeated = selection.cells(repeated=True)[1:] if len(shown) > 1 else ()
+    for each, cells in zip(shown[1:], repeated, strict=True):
         whole = _enlarged(both(each, cells), size)
         in_pieces = _area(whole) > TAKEN_TO_PIECES * _area(together)
         together = torch.where(in_pieces, torch.maximum(together, whole), together)

@@ -66,7 +66,10 @@ class Selection:
         return self.sightings.views[0].objectness
 
     def meant(self, target: Tensor) -> Tensor:
-        """Which objects (B, K) lie in the targets (B, 1, S, S), 0 or 1, at any resolution down to S/4."""
+        """Which objects (B, K) lie in the targets (B, 1, S, S), 0 or 1, at any resolution down to S/4.
+
+        Parts of larger ones, too: in a mask no object is told from another. `Layout.meant` knows more.
+        """
         return self.sightings.belonging(target) > 1
 
     def if_any(self) -> Tensor:
@@ -78,16 +81,16 @@ class Selection:
         there = per_phrase(self.sightings.objects.scores, self.logits.shape[0]) > 0
         return torch.where(there, self.logits + doubt, NOT_MEANT)
 
-    def cells(self, *, again: bool = False) -> tuple[Tensor, ...]:
+    def cells(self, *, repeated: bool = False) -> tuple[Tensor, ...]:
         """Logits (B, 1, h, w) for each view that the object which a cell belongs to is meant, if any is.
 
         So are the parts of one that is meant. Objects that a finer view shows are nothing in a coarser one, unless
-        `again`.
+        `repeated`.
         """
         logits = self.if_any()
         parts = per_phrase(self.sightings.objects.parts(), logits.shape[0])
         wholes = torch.where(parts, logits[:, None], NOT_MEANT).amax(-1)
-        return self.sightings.spread(torch.maximum(logits, wholes), NOT_MEANT, again=again)
+        return self.sightings.spread(torch.maximum(logits, wholes), NOT_MEANT, repeated=repeated)
 
     def outlined(self, drawn: Sequence[Tensor], least: float, side: int) -> Tensor:
         """Logits (B, 1, side, side): of objects that are meant, but none of them drawn, the whole boxes, rounded.

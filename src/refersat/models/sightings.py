@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from refersat.models.hiera import per_phrase
-from refersat.models.instances import SAME_OBJECT, Instances, overlaps
+from refersat.models.instances import SAME_OBJECT, Instances, area, overlaps, shared_area
 
 SMALLEST = 1e-3
 """Cells; keeps shares of nothing finite."""
@@ -28,7 +28,7 @@ LEAST_SIDE = 0.1
 """Of the image's; in the second view only objects above this count (root of the area), in the third above twice it."""
 
 PART = 0.7
-"""Share of an object's box within a larger one from which on it is a part of that."""
+"""Share of an object's box that lies in the box of another: above it, the object is a part of the other."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,10 @@ class Objects:
         )
 
     def parts(self) -> Tensor:
-        """(N, K, K) bool: whether the first of each two is a part of the second."""
-        low = torch.maximum(self.boxes[:, :, None, :2], self.boxes[:, None, :, :2])
-        high = torch.minimum(self.boxes[:, :, None, 2:], self.boxes[:, None, :, 2:])
-        area = (self.boxes[..., 2:] - self.boxes[..., :2]).clamp(min=0).prod(-1)
+        """(N, K, K) bool: whether the box of the first of each two lies in that of the second, which may be itself."""
+        inside = shared_area(self.boxes[:, :, None], self.boxes[:, None])
         found = self.scores > 0
-        return ((high - low).clamp(min=0).prod(-1) > PART * area[:, :, None]) & found[:, :, None] & found[:, None]
+        return (inside > PART * area(self.boxes)[:, :, None]) & found[:, :, None] & found[:, None]
 
 
 @dataclass(frozen=True)
@@ -131,16 +129,16 @@ class Sightings:
         together = torch.cat(list(values), dim=1)
         return together.gather(1, per_phrase(self.slots, together.shape[0]))
 
-    def spread(self, values: Tensor, nobody: float, *, again: bool = False) -> tuple[Tensor, ...]:
+    def spread(self, values: Tensor, nobody: float, *, repeated: bool = False) -> tuple[Tensor, ...]:
         """Values (B, K) of the objects -> (B, 1, h, w) of their cells in each view, else `nobody`.
 
         Args:
             values: B/N rows about each image.
             nobody: the least there can be.
-            again: whether objects have cells in the coarser views, too, that show them again.
+            repeated: whether objects have cells in the coarser views, too, that show them again.
         """
         counts = [view.instances.count for view in self.views]
-        if again:
+        if repeated:
             same = per_phrase(self._same(), values.shape[0])
             everything = torch.where(same, values[:, None], nobody).amax(-1)
         else:
@@ -170,9 +168,8 @@ def _needless(objects: Objects, counts: Sequence[int]) -> Tensor:
 def _too_small(boxes: Tensor, counts: Sequence[int]) -> Tensor:
     """Which boxes (N, ., 4) of all views' instances (N, .) are too small to count in a view as coarse as theirs."""
     view = _view_of_each(counts).to(boxes.device)
-    low, high = boxes.chunk(2, dim=-1)
     least_side = LEAST_SIDE * 2.0 ** (view - 1)
-    return (view > 0) & ((high - low).clamp(min=0).prod(-1) < least_side**2)
+    return (view > 0) & (area(boxes) < least_side**2)
 
 
 def _view_of_each(counts: Sequence[int]) -> Tensor:

@@ -33,7 +33,7 @@ FOUND = ("features", "boxes", "scores")
 
 
 AS_GOOD = 0.6
-"""What has less than this share of the best one's IoU with a target is a part of it, or more than it."""
+"""What has less than this share of the best one's IoU with a target is a piece of it, or several objects."""
 
 
 @dataclass(frozen=True)

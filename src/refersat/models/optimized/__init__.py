@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeAlias
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers.models.sam2.modeling_sam2 import Sam2MaskDecoder
 
 from refersat.models.beit3 import UnionEncoderLayer
 from refersat.models.convolutions import ResidualConvolutions
-from refersat.models.hiera import ConvolutionalStem, FusedBlock, FusedHiera
+from refersat.models.hiera import ConvolutionalStem, FusedBlock, FusedHiera, resized_positions
 from refersat.models.optimized.block import FastBlock
 from refersat.models.optimized.compiled import CompiledBlock
 from refersat.models.optimized.convolutions import FastResidualConvolutions, FastStem
@@ -21,8 +21,8 @@ from refersat.models.optimized.union import FastUnionLayer
 
 __all__ = ["can_optimize", "optimize"]
 
-SIZES = 8
-"""Of the trunk's views, for which its positions are kept."""
+KEPT_SIZES = 8
+"""Sizes of views for which the trunk's positions are kept."""
 
 _Forms: TypeAlias = Mapping[type[nn.Module], Callable[[Any], nn.Module]]
 
@@ -73,4 +73,9 @@ def optimize(model: nn.Module, device: torch.device, dtype: torch.dtype, *, comp
             if isinstance(part, Sam2MaskDecoder):
                 keep_precise(part)
             if isinstance(part, FusedHiera):
-                part._positions = lru_cache(SIZES)(part._positions)  # type: ignore[method-assign]
+                part._positions = _kept_positions(part)  # type: ignore[method-assign, assignment]
+
+
+def _kept_positions(trunk: FusedHiera) -> Callable[[int, int], Tensor]:
+    """`FusedHiera._positions`, worked out once for each size of view. It holds the weights alone, not the trunk."""
+    return lru_cache(KEPT_SIZES)(partial(resized_positions, trunk.pos_embed, trunk.pos_embed_window))

@@ -23,7 +23,9 @@ class PackedConvolution(nn.Module):
 
     def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()
-        assert convolution.groups == 1 and convolution.dilation == (1, 1)
+        assert convolution.groups == 1
+        assert convolution.dilation == (1, 1)
+        assert convolution.padding_mode == "zeros"
         self.stride, self.padding = list(convolution.stride), list(cast(tuple[int, ...], convolution.padding))
         self.packed = torch._C._nn.mkldnn_reorder_conv2d_weight(  # type: ignore[call-arg]  # its stub lacks the last
             convolution.weight.detach().to_mkldnn(),
@@ -60,14 +62,14 @@ class FastResidualConvolutions(nn.Module):
 
 
 class FastStem(nn.Module):
-    """`ConvolutionalStem` with packed weights."""
+    """`ConvolutionalStem` with packed weights of the convolutions that stand alone; it takes the layers over."""
 
     def __init__(self, stem: ConvolutionalStem) -> None:
         super().__init__()
-        forms = {nn.Conv2d: PackedConvolution, ResidualConvolutions: FastResidualConvolutions}
-        self.layers = nn.Sequential(
-            *(forms[type(layer)](layer) if type(layer) in forms else layer for layer in stem.layers)
-        )
+        self.layers = stem.layers
+        for place, layer in enumerate(self.layers):
+            if isinstance(layer, nn.Conv2d):
+                self.layers[place] = PackedConvolution(layer)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, S/4, S/4, C)."""
