@@ -70,10 +70,10 @@ def rows(loaded: LoadedModel, samples: list[Sample], *, every: int) -> Iterator[
                     "kind": sample.type or "",
                     "category": sample.category or "",
                     "size": size_class(float(truth.mean())),
-                    "model": _iou(_full(output.logits[k] - config.mask_threshold, truth), truth),
-                    "chosen": _iou(_full(right[k] - config.mask_threshold, truth), truth),
-                    "boxes": _iou(_filled(selection, meant[k], truth.shape), truth),
-                    "grid": _iou(_full(_reduced(truth, output.low_res_logits.shape[-2:]) - 0.5, truth), truth),
+                    "model": iou(full_size(output.logits[k] - config.mask_threshold, truth), truth),
+                    "chosen": iou(full_size(right[k] - config.mask_threshold, truth), truth),
+                    "boxes": iou(_filled(selection, meant[k], truth.shape), truth),
+                    "grid": iou(full_size(_reduced(truth, output.low_res_logits.shape[-2:]) - 0.5, truth), truth),
                     **_choice(selection.logits[k], meant[k]),
                 }
 
@@ -94,7 +94,7 @@ def _choice(logits: Tensor, meant: Tensor) -> dict[str, float]:
     }
 
 
-def _full(logits: Tensor, like: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def full_size(logits: Tensor, like: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Logits (1, h, w), foreground above 0 -> a mask (H, W)."""
     mask: NDArray[np.bool_] = F.interpolate(logits[None], like.shape, mode="bilinear")[0, 0].numpy() > 0
     return mask
@@ -112,7 +112,8 @@ def _filled(selection: Selection, meant: Tensor, shape: tuple[int, ...]) -> NDAr
     return filled
 
 
-def _iou(answer: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+def iou(answer: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    """From 0 to 1."""
     shared, either = overlap(answer, truth)
     return shared / max(1, either)
 

@@ -142,7 +142,7 @@ def test_where_nothing_that_is_meant_is_drawn_boxes_are(selector: InstanceSelect
 def test_without_an_object_nothing_is_meant(selector: InstanceSelector) -> None:
     selection = selector([survey_of([[]])], *phrases(LEFT))
     assert (selection.logits == NOT_MEANT).all()
-    assert (selection.cells()[0] == NOT_MEANT).all()
+    assert (drawn_cells(selection) == NOT_MEANT).all()
 
 
 def test_choosing_does_not_teach_what_objects_look_like(selector: InstanceSelector) -> None:
@@ -173,17 +173,23 @@ def test_both_is_the_product_of_probabilities(one: float, other: float) -> None:
     assert told == pytest.approx(-math.log(product), rel=1e-6, abs=1e-6)
 
 
+def drawn_cells(selection: Selection) -> Tensor:
+    """Logits (B, 1, h, w) of the cells of what is drawn in the only view."""
+    (cells,) = selection.sightings.spread(selection.to_draw(), NOT_MEANT)
+    return cells
+
+
 @torch.no_grad()
 def test_the_likeliest_object_is_drawn_however_unlikely(selector: InstanceSelector) -> None:
     corners = [(0, 0), (10, 10), (18, 2)]
     selection = selector([survey_of([corners, []])], *phrases(LEFT, RIGHT))
     unlikely = selection.logits.clone()
     unlikely[0, :3] = torch.tensor([-6.0, -3.0, -9.0])
-    cells = replace(selection, logits=unlikely).cells()[0]
+    cells = drawn_cells(replace(selection, logits=unlikely))
     drawn = [cells[0, 0, y0, x0].item() for x0, y0 in sorted(corners)]
     x, y = selection.sightings.objects.boxes[0, 1, :2] * SIDE
     assert cells[0].max() == CHOSEN == cells[0, 0, int(y.round()), int(x.round())]
     assert sorted(drawn) == [CHOSEN - 6, CHOSEN - 3, CHOSEN]
     assert (cells[1] == NOT_MEANT).all()
     sure = replace(selection, logits=unlikely + 20)
-    assert torch.equal(sure.cells()[0][0].unique()[-3:], torch.tensor([11.0, 14.0, 17.0]))
+    assert torch.equal(drawn_cells(sure)[0].unique()[-3:], torch.tensor([11.0, 14.0, 17.0]))

@@ -102,6 +102,7 @@ def test_a_job_finds_what_the_command_line_finds(
         assert client.get(link, params={"threshold": 0.9}).status_code == 200
 
 
+# GDAL's programs come with no Python package; where they are missing, nothing else could read the results like a user.
 @pytest.mark.skipif(not shutil.which("ogrinfo"), reason="GDAL's programs are not installed (.ci/run installs them)")
 def test_gdal_reads_the_results(client: TestClient, tmp_path: Path) -> None:
     job = submit(client).json()["jobID"]

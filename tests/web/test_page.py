@@ -305,6 +305,7 @@ def test_the_whole_image_stays_in_sight_when_a_tablet_is_turned(page: Page, stan
     eventually(page, share, lambda taken: taken > 0.95)  # where one looked is kept
 
 
+# The checker comes with the page's tools, which `.ci/run` installs first, so that there nothing is skipped.
 @pytest.mark.skipif(not AXE.is_file(), reason="needs axe-core: npm ci in web/")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_keeps_to_wcag_aa(page: Page, stand_in: StandIn, scheme: str) -> None:

@@ -50,7 +50,7 @@ class RS2Sam2Config(PreTrainedConfig):
         selection: has single objects found and those chosen that the phrase means (for training from scratch); needs
             `candidate_width`.
         glance: side of the coarsest view in which objects are looked for, too, as a share of the first one's, 0.5 or
-            0.25: each view has half the side of the one before, to the next 32 px (`sightings`); 0 is without.
+            0.25: each view has half the side of the one before, to 32 px (`sightings`); 0 is without.
         least_coverage: where of no object that is chosen so much is drawn, as a share, all of them are drawn as their
             boxes with round corners: their name may be none that the model learned. 0 leaves it at that.
         encoder_fusion: fusion with the text after the encoder.

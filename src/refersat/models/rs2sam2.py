@@ -192,7 +192,7 @@ class RS2Sam2Model(WithTokenizer):
         return self.draw(heard, seen, input_ids, attention_mask)
 
     def views(self, pixel_values: Tensor) -> list[Tensor]:
-        """The views (N, 3, S, S) in which objects are looked for, S the next multiple of 32, the finest first."""
+        """The views (N, 3, S, S) in which objects are looked for, S the nearest multiple of 32, the finest first."""
         sides = [max(1, round(pixel_values.shape[-1] * share / 32)) * 32 for share in self.config.glances]
         return [pixel_values, *(F.interpolate(pixel_values, (side, side), mode="area") for side in sides)]
 

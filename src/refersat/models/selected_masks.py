@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from refersat.models.selection import Selection, both
+from refersat.models.selection import NOT_MEANT, Selection, both
 
 TAKEN_TO_PIECES = 2.5
 """A coarser view that draws so many times as much of all that a phrase means shows it whole, finer ones in pieces."""
@@ -26,9 +26,11 @@ def selected_masks(shown: Sequence[Tensor], selection: Selection, *, least_cover
         least_coverage: as in the configuration.
     """
     size = shown[0].shape[-2:]
-    drawn = [_enlarged(both(each, cells), size) for each, cells in zip(shown, selection.cells(), strict=True)]
+    sightings, logits = selection.sightings, selection.to_draw()
+    cells_of_views = sightings.spread(logits, NOT_MEANT)
+    drawn = [_enlarged(both(each, cells), size) for each, cells in zip(shown, cells_of_views, strict=True)]
     together = torch.stack(drawn).amax(0)
-    repeated = selection.cells(repeated=True)[1:] if len(shown) > 1 else ()
+    repeated = sightings.spread(logits, NOT_MEANT, repeated=True)[1:] if len(shown) > 1 else ()
     for each, cells in zip(shown[1:], repeated, strict=True):
         whole = _enlarged(both(each, cells), size)
         in_pieces = _area(whole) > TAKEN_TO_PIECES * _area(together)

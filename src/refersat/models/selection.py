@@ -81,16 +81,11 @@ class Selection:
         there = per_phrase(self.sightings.objects.scores, self.logits.shape[0]) > 0
         return torch.where(there, self.logits + doubt, NOT_MEANT)
 
-    def cells(self, *, repeated: bool = False) -> tuple[Tensor, ...]:
-        """Logits (B, 1, h, w) for each view that the object which a cell belongs to is meant, if any is.
-
-        So are the parts of one that is meant. Objects that a finer view shows are nothing in a coarser one, unless
-        `repeated`.
-        """
+    def to_draw(self) -> Tensor:
+        """Logits (B, K) that an object is meant or a part of one that is, if any is."""
         logits = self.if_any()
         parts = per_phrase(self.sightings.objects.parts(), logits.shape[0])
-        wholes = torch.where(parts, logits[:, None], NOT_MEANT).amax(-1)
-        return self.sightings.spread(torch.maximum(logits, wholes), NOT_MEANT, repeated=repeated)
+        return torch.maximum(logits, torch.where(parts, logits[:, None], NOT_MEANT).amax(-1))
 
     def outlined(self, drawn: Sequence[Tensor], least: float, side: int) -> Tensor:
         """Logits (B, 1, side, side): of objects that are meant, but none of them drawn, the whole boxes, rounded.

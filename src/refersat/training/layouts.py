@@ -31,7 +31,6 @@ from refersat.training.generated import PhraseSampler
 FOUND = ("features", "boxes", "scores")
 """Fields of a layout with an entry for each found object; those of `Objects`, in the same order."""
 
-
 AS_GOOD = 0.6
 """What has less than this share of the best one's IoU with a target is a piece of it, or several objects."""
 
