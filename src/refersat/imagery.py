@@ -106,7 +106,7 @@ def _read_file(path: Path, bands: Sequence[int] | None) -> Image:
             require_whole(dataset, path)
             return _from_dataset(dataset, path, bands, placed=placed)
         except (RasterioError, OSError, SyntaxError) as error:
-            raise UserError(f"{path} is damaged or cut short: its pixels cannot be read") from error
+            raise UserError(f"{path} is damaged or cut short: its pixels cannot be read; copy it again") from error
 
 
 def require_file(path: Path, kind: str = "image") -> None:
@@ -160,9 +160,11 @@ def _read_with_pillow(path: Path) -> Image:
     except PIL.Image.DecompressionBombError as error:
         raise _too_large(str(path)) from error
     except PIL.UnidentifiedImageError as error:
-        raise UserError(f"{path} is not an image that rasterio or Pillow can read") from error
+        raise UserError(
+            f"{path} is not an image that rasterio or Pillow can read: give a GeoTIFF, PNG or JPEG"
+        ) from error
     except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path} is damaged or cut short: its pixels cannot be read") from error
+        raise UserError(f"{path} is damaged or cut short: its pixels cannot be read; copy it again") from error
 
 
 def _from_dataset(dataset: Any, path: Path, bands: Sequence[int] | None, *, placed: bool) -> Image:

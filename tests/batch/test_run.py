@@ -34,7 +34,9 @@ def test_a_bad_row_is_a_row_with_its_error(images: Path, tmp_path: Path) -> None
     out = tmp_path / "out"
     summary = stand_in.run(str(images), out, "local")
     assert (summary.rows, summary.found, summary.absent, summary.failed, summary.pending) == (12, 5, 5, 2, 0)
-    assert summary.errors == [("IMAGE is not an image that rasterio or Pillow can read", 2)]
+    assert summary.errors == [
+        ("IMAGE is not an image that rasterio or Pillow can read: give a GeoTIFF, PNG or JPEG", 2)
+    ]
     rows = results(out)
     assert [int(row["row"]) for row in rows] == list(range(1, 13))
     assert [row["status"] for row in rows] == ["failed"] * 2 + ["done"] * 10

@@ -133,7 +133,9 @@ class SceneReader:
                 require_whole(dataset, Path(self.source.address))
             except (OSError, SyntaxError) as error:
                 dataset.close()
-                raise UserError(f"{self.name} is damaged or cut short: its pixels cannot be read") from error
+                raise UserError(
+                    f"{self.name} is damaged or cut short: its pixels cannot be read; copy it again"
+                ) from error
         return dataset, placed
 
     def _require_place(self) -> None:
@@ -231,7 +233,9 @@ class SceneReader:
             try:
                 yield
             except RasterioError as error:
-                raise UserError(f"{self.name} is damaged or cut short: {_where(window)} cannot be read") from error
+                raise UserError(
+                    f"{self.name} is damaged or cut short: {_where(window)} cannot be read; copy it again"
+                ) from error
 
     def _counts(self, data: NDArray[np.bool_], window: Window) -> NDArray[np.bool_]:
         return data if self.area is None else data & self._in_area(window, data.shape)
@@ -291,7 +295,7 @@ class SceneReader:
             holes = self._may_lack_data
             masks = [self._has_data(window, shape).ravel() for window, shape in windows] if holes else None
         except RasterioError as error:
-            raise UserError(f"{self.name} is damaged or cut short: its pixels cannot be read") from error
+            raise UserError(f"{self.name} is damaged or cut short: its pixels cannot be read; copy it again") from error
         valid = None if masks is None else np.concatenate(masks)[None]
         self.collar = None if holes else find_collar(sample, self._corners())
         return radiometry_of(self._dataset, self.bands, sample, valid, stretch)
