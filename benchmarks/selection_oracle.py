@@ -19,7 +19,6 @@ import argparse
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import groupby
-from unittest import mock
 
 import numpy as np
 import torch
@@ -37,7 +36,6 @@ from refersat.evaluation.metrics import SIZE_CLASSES, overlap, size_class
 from refersat.imagery import read_image
 from refersat.models.loading import LoadedModel, load_model
 from refersat.models.preprocess import preprocess
-from refersat.models.rs2sam2 import RS2Sam2Model
 from refersat.models.selection import NOT_MEANT, Selection
 
 COLUMNS = ("model", "chosen", "boxes", "grid", "exact", "top", "reach")
@@ -63,7 +61,8 @@ def rows(loaded: LoadedModel, samples: list[Sample], *, every: int) -> Iterator[
             selection = output.selection
             meant = selection.meant(torch.stack([torch.from_numpy(truth).float()[None] for _, truth in some]))
             meant &= selection.sightings.objects.scores > 0
-            right = _chosen(loaded.model, questions, torch.where(meant, SURELY, NOT_MEANT))
+            truth_chosen = torch.where(meant, SURELY, NOT_MEANT)
+            right = loaded.model(*questions, choice=lambda _, logits=truth_chosen: logits).logits
             for k, (sample, truth) in enumerate(some):
                 yield {
                     "all": "all",
@@ -76,14 +75,6 @@ def rows(loaded: LoadedModel, samples: list[Sample], *, every: int) -> Iterator[
                     "grid": iou(full_size(_reduced(truth, output.low_res_logits.shape[-2:]) - 0.5, truth), truth),
                     **_choice(selection.logits[k], meant[k]),
                 }
-
-
-def _chosen(model: RS2Sam2Model, questions: tuple[Tensor, ...], choice: Tensor) -> Tensor:
-    """What the model draws (B, 1, S, S) when these are the logits (B, K) of its choice."""
-    assert model.selector is not None
-    with mock.patch.object(model.selector, "choose", return_value=choice):
-        logits: Tensor = model(*questions).logits
-    return logits
 
 
 def _choice(logits: Tensor, meant: Tensor) -> dict[str, float]:

@@ -144,7 +144,7 @@ class TestContract:
     ) -> None:
         model = deepcopy(model).train()
         training_loss(answer(model), boundary_loss=boundary_loss).backward()
-        freeze_idle(model, LossOptions(boundary=0.2 if boundary_loss else 0.0))
+        freeze_idle(model, LossOptions(boundary=0.2 if boundary_loss else 0.0, refinement=0.0))
         parameters = dict(model.named_parameters())
         # A key's bias moves all weights of a softmax alike: its gradient is nothing but rounding.
         silent = {

@@ -28,7 +28,7 @@ def drawn(fine: Tensor, coarse: Tensor, *, meant: bool = True) -> Tensor:
     sightings = Sightings.of(views, count=64)
     left = sightings.objects.boxes[:, :, 0] == LEFT[0]
     logits = torch.where(left == meant, SURE, -SURE).masked_fill(sightings.objects.scores == 0, -20.0)
-    mask = selected_masks([fine, coarse], Selection(sightings, logits), least_coverage=0.0)
+    mask = selected_masks([fine, coarse], Selection(sightings, logits))
     assert mask.shape == (1, 1, 16, 16)
     return mask[0, 0] > 0
 
@@ -54,7 +54,7 @@ def test_parts_are_drawn_with_what_is_meant_whatever_is_said_of_others() -> None
     sightings = Sightings.of([sighting(16, [[(LEFT, 0.9), (part, 0.8), (RIGHT, 0.7)]])], count=64)
     logits = torch.tensor([[SURE, -SURE, -SURE], [-SURE, SURE, -SURE], [-SURE, -SURE, SURE]])  # three phrases
     everything = torch.full((3, 1, 16, 16), SURE)
-    whole, piece, other = selected_masks([everything], Selection(sightings, logits), least_coverage=0.0)[:, 0] > 0
+    whole, piece, other = selected_masks([everything], Selection(sightings, logits))[:, 0] > 0
     assert whole[4:12, :8].all()
     assert whole.sum() == 8 * 8
     assert piece[4:8, :4].all()

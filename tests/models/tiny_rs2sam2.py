@@ -12,7 +12,8 @@ from torch import Tensor
 from refersat.models.beit3 import UNKNOWN_TOKEN
 from refersat.models.candidates import FIRST_GAIN
 from refersat.models.losses import boundary, cross_entropy, dice
-from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model, RS2Sam2Output
+from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model
+from refersat.models.rs2sam2_output import RS2Sam2Output
 from refersat.models.selection import INSTANCES, NOT_MEANT
 
 TINY: dict[str, Any] = {
@@ -57,6 +58,13 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         "glance": 0.5,
         "least_coverage": 0.2,
     },
+    "refiner": {
+        "trunk_windows": [8, 8, 8, 8],
+        "trunk_background": 12,
+        "fusion_from_block": 4,
+        "candidate_width": 8,
+        "refiner_width": 8,
+    },
     "no block fusion": {"block_fusion": "none"},
     "linear block fusion": {"block_fusion": "linear"},
     "uni block fusion": {"block_fusion": "uni"},
@@ -77,6 +85,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     },
 }
 CONFIGURATIONS["three views"] = CONFIGURATIONS["two views"] | {"glance": 0.25}
+CONFIGURATIONS["two views, refined"] = CONFIGURATIONS["two views"] | {"refiner_width": 8}
 IDS = torch.tensor([[0, 5, UNKNOWN_TOKEN, 7, 30, 2], [0, 9, 2, 3, 3, 3], [0, UNKNOWN_TOKEN, 8, 2, 3, 3]])
 LENGTHS = (6, 3, 4)
 MASK = torch.tensor([[place < length for place in range(6)] for length in LENGTHS])

@@ -29,7 +29,14 @@ from refersat.training.recipe import InitOptions, LossOptions, Recipe
 from refersat.training.recipe_files import load_recipe
 from tests.training.runs import MakeRecipe, log_of, losses_of
 
-TERMS = {"loss", *LossOptions.model_fields} - {"boundary_kind", "mask_iou", "candidate_dice", "objects", "selection"}
+TERMS = {"loss", *LossOptions.model_fields} - {
+    "boundary_kind",
+    "mask_iou",
+    "candidate_dice",
+    "objects",
+    "selection",
+    "refinement",
+}
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refersat.models.candidates import Candidates, Survey
-from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model, RS2Sam2Output
+from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model
+from refersat.models.rs2sam2_output import RS2Sam2Output
 from refersat.models.sightings import Objects
 from refersat.training.batch import UNNAMED, Batch
 from refersat.training.layout_sampler import LayoutBatch
@@ -26,7 +27,9 @@ from refersat.training.setup import OUTLINE_TERMS
 SIDE = 64
 CATEGORIES = 2
 SELECTION = ("objects", "selection")
-WEIGHTS = [name for name in LossOptions.model_fields if name not in ("boundary_kind", "mask_iou", *SELECTION)]
+WEIGHTS = [
+    name for name in LossOptions.model_fields if name not in ("boundary_kind", "mask_iou", "refinement", *SELECTION)
+]
 VIEWS = ("pixel_values", "union_pixel_values", "labels", "label_weights", "edges")
 """What a batch holds of its views; the rest is of its phrases."""
 

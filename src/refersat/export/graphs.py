@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from refersat.models.candidates import Candidates, Survey
-from refersat.models.rs2sam2 import Heard, RS2Sam2Model, Seen
+from refersat.models.rs2sam2 import RS2Sam2Model
+from refersat.models.rs2sam2_output import Heard, Seen
 
 BATCH = "batch"
 TOKENS = "tokens"
@@ -69,7 +70,9 @@ class ImageEncoder(nn.Module):
 
     def __init__(self, model: RS2Sam2Model) -> None:
         super().__init__()
-        self.part = _part(model, ["trunk", "candidates", "neck", "mask_decoder", "prompt_encoder", "encoder_fusion"])
+        self.part = _part(
+            model, ["trunk", "candidates", "neck", "mask_decoder", "prompt_encoder", "encoder_fusion", "refiner"]
+        )
         self.takes = ["pixel_values"]
         if model.candidates is not None:
             self.takes.append("prompt_token")
@@ -94,6 +97,8 @@ class ImageEncoder(nn.Module):
                     f"survey_features{view}": seen.candidates.survey.features,
                     f"survey_edges{view}": seen.candidates.survey.edges,
                 }
+            if not view and (texture := self.part.texture(pixels, seen.candidates)) is not None:
+                outputs |= {"texture": texture}
         return outputs
 
 
@@ -102,7 +107,7 @@ class Decoder(nn.Module):
 
     def __init__(self, model: RS2Sam2Model) -> None:
         super().__init__()
-        self.part = _part(model, ["prompt_encoder", "mask_decoder", "candidates", "selector"])
+        self.part = _part(model, ["prompt_encoder", "mask_decoder", "candidates", "selector", "refiner"])
         self.takes = ["prompt_token"]
         if model.mask_prompt is not None:
             self.takes.append("pseudo_mask_logits")
@@ -113,6 +118,8 @@ class Decoder(nn.Module):
         if model.selector is not None:
             names.append("survey_features")
         self.takes += [name + view for view in self.views for name in names]
+        if model.refiner is not None:
+            self.takes.append("texture")
         if model.selector is not None:
             self.takes += ["input_ids", "attention_mask"]
 
@@ -136,7 +143,8 @@ class Decoder(nn.Module):
             marks = given[f"candidate_marks{view}"]
             found = Candidates(survey, given[f"candidate_logits{view}"], unread, unread, marks)
         details = [given[f"details_fine{view}"], given[f"details_middle{view}"]]
-        return Seen(given[f"image_embedding{view}"], details, found)
+        texture = None if view else given.get("texture")
+        return Seen(given[f"image_embedding{view}"], details, found, texture=texture)
 
 
 @torch.no_grad()

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from refersat.box import Box
 from refersat.models.preprocess import preprocess
-from refersat.models.rs2sam2 import RS2Sam2Model, RS2Sam2Output
+from refersat.models.rs2sam2 import RS2Sam2Model
+from refersat.models.rs2sam2_output import RS2Sam2Output
 
 if TYPE_CHECKING:
     from refersat.models.pslg.system import PslgSteps

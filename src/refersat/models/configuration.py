@@ -53,6 +53,8 @@ class RS2Sam2Config(PreTrainedConfig):
             0.25: each view has half the side of the one before, to 32 px (`sightings`); 0 is without.
         least_coverage: where of no object that is chosen so much is drawn, as a share, all of them are drawn as their
             boxes with round corners: their name may be none that the model learned. 0 leaves it at that.
+        refiner_width: of the layers that draw masks again in pixels (`mask_refiner`); 0, as in SAM 2, is without. Needs
+            `candidate_width`.
         encoder_fusion: fusion with the text after the encoder.
         mask_prompt: how the pseudo-mask is made.
         boundary_scalar: has the text scalar of the boundary loss.
@@ -90,6 +92,7 @@ class RS2Sam2Config(PreTrainedConfig):
     selection: bool = False
     glance: float = 0.0
     least_coverage: float = 0.0
+    refiner_width: int = 0
     mlp_adapter: bool = True
     encoder_fusion: bool = True
     mask_prompt: MaskPromptKind = "attention"
@@ -162,6 +165,10 @@ class RS2Sam2Config(PreTrainedConfig):
             raise ValueError(f"least_coverage must be a share, from 0 to below 1, not {self.least_coverage}")
         if self.least_coverage and not self.selection:
             raise ValueError("least_coverage needs selection: it is of the objects that are chosen")
+        if self.refiner_width < 0:
+            raise ValueError(f"refiner_width must be a width or 0, not {self.refiner_width}")
+        if self.refiner_width and not self.candidate_width:
+            raise ValueError("refiner_width needs a candidate_width: the refiner sees what is found there")
         for width, heads in zip(self.trunk_widths, self.trunk_heads, strict=True):
             _check_multiple("trunk_widths", width, heads)
             if self.block_fusion in ("uni", "bi"):

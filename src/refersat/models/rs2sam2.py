@@ -7,9 +7,9 @@ model: where paper and released weights differ, this follows the weights.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -23,7 +23,6 @@ from transformers.models.sam2.modeling_sam2 import (
     Sam2PromptEncoder,
     Sam2VisionNeck,
 )
-from transformers.utils.generic import ModelOutput
 
 from refersat.models.beit3 import UnionEncoder
 from refersat.models.candidates import FIRST_GAIN, CandidateFinder, Candidates
@@ -32,95 +31,20 @@ from refersat.models.eye import trunk_of
 from refersat.models.fusion import Adapter, BlockFusion, EncoderFusion
 from refersat.models.hiera import FusedHiera, per_phrase
 from refersat.models.mask_prompt import MaskPromptGenerator, as_mask_prompt
+from refersat.models.mask_refiner import MaskRefiner
+from refersat.models.rs2sam2_output import Heard, RS2Sam2Output, Seen
 from refersat.models.selected_masks import selected_masks
 from refersat.models.selection import FIRST_BIAS, InstanceSelector, Selection
 from refersat.models.tracing import surely
 from refersat.models.with_tokenizer import WithTokenizer
 
-__all__ = ["RS2Sam2Config", "RS2Sam2Model", "RS2Sam2Output"]
+__all__ = ["RS2Sam2Config", "RS2Sam2Model"]
 
 ADAPTER_INIT_STD = 1e-3
 """Fresh adapters start close to the function of the trunk that they adapt."""
 
 PIXELS_OF_A_CELL = 4
 """The decoder draws one cell for so many pixels along each side."""
-
-
-@dataclass
-class RS2Sam2Output(ModelOutput):
-    """What `RS2Sam2Model` answers for B pairs of image and phrase; S is the side of `pixel_values`.
-
-    Attributes:
-        logits: (B, 1, S, S) decoder logits, up-sampled; foreground where > `config.mask_threshold`.
-        low_res_logits: (B, 1, S/4, S/4).
-        decoded_logits: (B, 1, S, S) what the mask decoder draws by itself; `logits` where there is no selector.
-        pseudo_mask: (B, 1, G, G) probabilities of the mask prompt generator, or None without one.
-        pseudo_mask_logits: the same before the sigmoid.
-        text_weight: (B,) the boundary loss's scalar, or None without one.
-        presence_logits: (B,) SAM 2's object score logit; with a selector its mean with that of the likeliest object.
-        iou_scores: (B,) SAM 2's own estimate of the mask's IoU, 0..1.
-        prompt_token: (B, hidden) the sparse prompt, what the union encoder made of image and phrase.
-        features: neck outputs at strides 4, 8 and 16, (B, hidden, S/4, S/4) and so on; one per image, not per phrase,
-            where the trunk had not heard the phrase.
-        image_embedding: (B, hidden, S/16, S/16) what the mask decoder sees of the image, after all fusion.
-        image_maps: what the trunk made of the N images before it heard a phrase: (N, H, W, C) for each stage that ended
-            there, then the state at that point.
-        candidates: what looks like the named kind, or None without a candidate finder.
-        object_score_logits: (B,) SAM 2's object score logit.
-        selection: which single objects are meant, or None without a selector.
-    """
-
-    logits: Tensor | None = None
-    low_res_logits: Tensor | None = None
-    decoded_logits: Tensor | None = None
-    pseudo_mask: Tensor | None = None
-    pseudo_mask_logits: Tensor | None = None
-    text_weight: Tensor | None = None
-    presence_logits: Tensor | None = None
-    iou_scores: Tensor | None = None
-    prompt_token: Tensor | None = None
-    features: tuple[Tensor, ...] | None = None
-    image_embedding: Tensor | None = None
-    image_maps: tuple[Tensor, ...] | None = None
-    candidates: Candidates | None = None
-    object_score_logits: Tensor | None = None
-    selection: Selection | None = None
-
-
-@dataclass(frozen=True)
-class Heard:
-    """What the union encoder makes of B phrases, each with its image; more in `RS2Sam2Output`.
-
-    Attributes:
-        prompt_token: (B, hidden) the sparse prompt.
-        text: (B, L, hidden) the phrase for the image's layers, or None where none of them listens.
-        pseudo_mask_logits: (B, 1, G, G), or None.
-        text_weight: (B,), or None.
-    """
-
-    prompt_token: Tensor
-    text: Tensor | None
-    pseudo_mask_logits: Tensor | None
-    text_weight: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What the mask decoder is shown of B phrases' images; more in `RS2Sam2Output`.
-
-    Attributes:
-        image: (B, hidden, S/16, S/16).
-        details: (B, hidden / 8, S/4, S/4) and (B, hidden / 4, S/8, S/8).
-        candidates: or None.
-        features: of the neck; not for the decoder.
-        maps: of the trunk, before it hears a phrase; not for the decoder.
-    """
-
-    image: Tensor
-    details: list[Tensor]
-    candidates: Candidates | None
-    features: tuple[Tensor, ...] = ()
-    maps: tuple[Tensor, ...] = ()
 
 
 class RS2Sam2Model(WithTokenizer):
@@ -159,6 +83,7 @@ class RS2Sam2Model(WithTokenizer):
             if config.selection
             else None
         )
+        self.refiner = MaskRefiner(config.candidate_width, config.refiner_width) if config.refiner_width else None
         self.post_init()
 
     def forward(
@@ -169,6 +94,7 @@ class RS2Sam2Model(WithTokenizer):
         attention_mask: Tensor,
         *,
         glance: bool = True,
+        choice: Callable[[Selection], Tensor] | None = None,
     ) -> RS2Sam2Output:
         """Segment what each phrase names in its image.
 
@@ -181,6 +107,7 @@ class RS2Sam2Model(WithTokenizer):
             attention_mask: (B, L) bool, True = real token. Padding is hidden from every attention, so a batch
                 gives what its samples give one by one.
             glance: also look at the coarser views that the configuration has; a training of what is drawn does not.
+            choice: gives logits (B, K) that objects are meant, in the place of the selector's: those of the truth.
         """
         phrases, images = input_ids.shape[0], pixel_values.shape[0]
         if not phrases or phrases % images:
@@ -189,7 +116,8 @@ class RS2Sam2Model(WithTokenizer):
         heard = self.hear(per_phrase(union_pixel_values, phrases), input_ids, attention_mask)
         views = self.views(pixel_values) if glance else [pixel_values]
         seen = [self.see(view, heard, attention_mask) for view in views]
-        return self.draw(heard, seen, input_ids, attention_mask)
+        seen[0] = replace(seen[0], texture=self.texture(pixel_values, seen[0].candidates))
+        return self.draw(heard, seen, input_ids, attention_mask, choice=choice)
 
     def views(self, pixel_values: Tensor) -> list[Tensor]:
         """The views (N, 3, S, S) in which objects are looked for, S the nearest multiple of 32, the finest first."""
@@ -230,25 +158,46 @@ class RS2Sam2Model(WithTokenizer):
             image = self.encoder_fusion(image, self.image_positions(image), heard.text, padding)
         return Seen(image, details, found, features=(fine, middle, coarse), maps=(*state.maps, state.features))
 
-    def draw(self, heard: Heard, seen: Sequence[Seen], input_ids: Tensor, attention_mask: Tensor) -> RS2Sam2Output:
+    def texture(self, pixel_values: Tensor, found: Candidates | None) -> Tensor | None:
+        """What the refiner, if there is one, sees in the images' finest view and what was found there."""
+        if self.refiner is None:
+            return None
+        assert found is not None
+        return self.refiner.look(pixel_values, found.survey.features)
+
+    def draw(
+        self,
+        heard: Heard,
+        seen: Sequence[Seen],
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        *,
+        choice: Callable[[Selection], Tensor] | None = None,
+    ) -> RS2Sam2Output:
         """The masks, from what was heard and seen in one view or more, the finest first; arguments as above."""
         drawn = [self._decode(heard, view) for view in seen]
         decoded, object_score, iou_scores = drawn[0]
-        low_res, score, selection = decoded, object_score, None
+        low_res, score, selection, boxes = decoded, object_score, None, None
         found = [view.candidates for view in seen if view.candidates is not None]
         if self.selector is not None:
             selection = self.selector([each.survey for each in found], input_ids, attention_mask)
-            low_res = self._selected([masks for masks, _, _ in drawn], [each.logits for each in found], selection)
+            if choice is not None:
+                selection = replace(selection, logits=choice(selection))
+            # What is of the kind, or drawn by the decoder, which in the end draws the objects that were taken from it.
+            shown = [torch.maximum(self._plain(m), each.logits) for (m, _, _), each in zip(drawn, found, strict=True)]
+            low_res = self._as_drawn(selected_masks(shown, selection))
             score = (object_score + selection.logits.amax(1)) / 2
-        size = [PIXELS_OF_A_CELL * side for side in low_res.shape[-2:]]
-        upsampled = [
-            F.interpolate(each, size=size, mode="bilinear", align_corners=False)
-            for each in ((low_res,) if selection is None else (low_res, decoded))
-        ]
+            if self.config.least_coverage:
+                boxes = selection.outlined(shown, self.config.least_coverage, low_res.shape[-1])
+        logits = _in_pixels(low_res)
+        if self.refiner is not None and seen[0].texture is not None:
+            logits = self._as_drawn(self.refiner(self._plain(low_res), seen[0].texture))
+        if boxes is not None:
+            logits = torch.maximum(logits, self._as_drawn(_in_pixels(boxes)))
         pseudo_logits = heard.pseudo_mask_logits
         return RS2Sam2Output(
-            logits=upsampled[0],
-            decoded_logits=upsampled[-1],
+            logits=logits,
+            decoded_logits=_in_pixels(decoded),
             low_res_logits=low_res,
             pseudo_mask=None if pseudo_logits is None else pseudo_logits.sigmoid(),
             pseudo_mask_logits=pseudo_logits,
@@ -285,22 +234,15 @@ class RS2Sam2Model(WithTokenizer):
 
     def probability(self, logits: Tensor) -> Tensor:
         """Foreground probability in [0, 1] of raw mask logits, any shape; 0.5 lies at `config.mask_threshold`."""
-        logits = logits.float()
-        return torch.sigmoid(2 * logits - 1) if self.config.two_class_logit else torch.sigmoid(logits)
+        return torch.sigmoid(self._plain(logits.float()))
 
-    def _selected(self, decoded: list[Tensor], kinds: list[Tensor], selection: Selection) -> Tensor:
-        """Mask logits (B, 1, S/4, S/4): of what is of the kind or drawn by the decoder, the objects that are meant.
+    def _plain(self, logits: Tensor) -> Tensor:
+        """Raw mask logits -> those of the same probabilities for a plain sigmoid."""
+        return 2 * logits - 1 if self.config.two_class_logit else logits
 
-        Args:
-            decoded: what the decoder draws in each view, which in the end draws the objects that were taken from it.
-            kinds: what is of the named kind there, for a plain sigmoid.
-            selection: which objects are meant.
-        """
-        two_class = self.config.two_class_logit
-        plain = [2 * each - 1 if two_class else each for each in decoded]
-        shown = [torch.maximum(each, kind) for each, kind in zip(plain, kinds, strict=True)]
-        masks = selected_masks(shown, selection, least_coverage=self.config.least_coverage)
-        return (masks + 1) / 2 if two_class else masks
+    def _as_drawn(self, logits: Tensor) -> Tensor:
+        """The inverse of `_plain`."""
+        return (logits + 1) / 2 if self.config.two_class_logit else logits
 
     def feature_levels(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The trunk's four maps -> (., hidden, S/4, S/4), (., hidden, S/8, S/8), (., hidden, S/16, S/16)."""
@@ -358,6 +300,8 @@ class RS2Sam2Model(WithTokenizer):
                 init.constant_(module.candidates.gains, FIRST_GAIN)
             if module.selector is not None:
                 init.constant_(module.selector.meant.bias, FIRST_BIAS)
+            if module.refiner is not None:  # a fresh one changes nothing
+                init.zeros_(module.refiner.correction.weight)
             # Here and not in their own turn: transformers passes over modules of foreign packages that hold no
             # parameter themselves.
             for part in module.modules():
@@ -368,6 +312,12 @@ class RS2Sam2Model(WithTokenizer):
                     init.ones_(part.image_from_text.out_proj.bias)
         elif isinstance(module, Sam2PositionalEmbedding):
             init.normal_(module.positional_embedding, std=module.scale)
+
+
+def _in_pixels(cells: Tensor) -> Tensor:
+    """(B, 1, S/4, S/4) -> (B, 1, S, S)."""
+    size = [PIXELS_OF_A_CELL * side for side in cells.shape[-2:]]
+    return F.interpolate(cells, size=size, mode="bilinear", align_corners=False)
 
 
 class _NoPositions(nn.Module):

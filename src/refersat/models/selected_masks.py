@@ -14,7 +14,7 @@ TAKEN_TO_PIECES = 2.5
 """A coarser view that draws so many times as much of all that a phrase means shows it whole, finer ones in pieces."""
 
 
-def selected_masks(shown: Sequence[Tensor], selection: Selection, *, least_coverage: float) -> Tensor:
+def selected_masks(shown: Sequence[Tensor], selection: Selection) -> Tensor:
     """Logits (B, 1, S/4, S/4), for a plain sigmoid, of what phrases mean.
 
     Each object is drawn in the finest view that shows it. Only where a coarser one draws much more of all that a phrase
@@ -23,7 +23,6 @@ def selected_masks(shown: Sequence[Tensor], selection: Selection, *, least_cover
     Args:
         shown: logits (B, 1, h, w) of what is of the named kind or drawn by the decoder in each view, the finest first.
         selection: which objects are meant.
-        least_coverage: as in the configuration.
     """
     size = shown[0].shape[-2:]
     sightings, logits = selection.sightings, selection.to_draw()
@@ -35,8 +34,6 @@ def selected_masks(shown: Sequence[Tensor], selection: Selection, *, least_cover
         whole = _enlarged(both(each, cells), size)
         in_pieces = _area(whole) > TAKEN_TO_PIECES * _area(together)
         together = torch.where(in_pieces, torch.maximum(together, whole), together)
-    if least_coverage:
-        together = torch.maximum(together, selection.outlined(shown, least_coverage, size[0]))
     return together
 
 

@@ -41,6 +41,9 @@ SMALLEST = 1e-3
 NOT_MEANT = -20.0
 """Logit of what is no object."""
 
+NOWHERE = -1e4
+"""Logit below all others. It is finite: in between, it is resized."""
+
 CHOSEN = 2.0
 """Logit of the likeliest object, at least, once it is said that something is meant."""
 
@@ -90,7 +93,7 @@ class Selection:
     def outlined(self, drawn: Sequence[Tensor], least: float, side: int) -> Tensor:
         """Logits (B, 1, side, side): of objects that are meant, but none of them drawn, the whole boxes, rounded.
 
-        Where one of them is drawn, all are minus infinity: nothing is added to what is drawn.
+        Where one of them is drawn, all are `NOWHERE`: nothing is added to what is drawn.
 
         A phrase may have a name for them that the model never learned, so that nothing there looks like the named kind.
 
@@ -103,10 +106,10 @@ class Selection:
         drawn_share = self.sightings.covered([each.sigmoid() for each in drawn])
         any_drawn = ((drawn_share >= least) & (logits > 0)).any(1)[:, None, None, None]
         if surely(any_drawn):
-            return logits.new_full((logits.shape[0], 1, side, side), float("-inf"))
+            return logits.new_full((logits.shape[0], 1, side, side), NOWHERE)
         filled = per_phrase(filling(self.sightings.objects.boxes, side), logits.shape[0])
         boxes = both(filled, logits[..., None, None].expand_as(filled)).amax(1, keepdim=True)
-        return boxes.masked_fill(any_drawn, float("-inf"))
+        return boxes.masked_fill(any_drawn, NOWHERE)
 
 
 class InstanceSelector(nn.Module):

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import Any
 
 from refersat.models.rs2sam2 import RS2Sam2Model
 from refersat.text.phrases import Tokenizer
-from refersat.training import seen
+from refersat.training import drawn_views, seen
 from refersat.training.batch import AnyBatch
 from refersat.training.devices import Devices
+from refersat.training.drawn_views import DrawnViews
 from refersat.training.generated import PhraseSampler
 from refersat.training.interruption import CutShort, StopRequest
 from refersat.training.layout_sampler import LayoutSampler
 from refersat.training.layouts import load, look, save
 from refersat.training.parameters import MovingAverage
 from refersat.training.recipe import Stage
+from refersat.training.refiner_sampler import RefinerSampler
 from refersat.training.run_folder import RunFolder
 from refersat.training.setup import Setup
 from refersat.training.stream import Sampler, Share, stream
@@ -86,13 +89,15 @@ class Courses:
         if stage.only is None:
             return sampler
         assert isinstance(sampler, PhraseSampler)
-        path = self._folder.layouts(course.start)
         if not begun:
             with suppress(CutShort):
                 self._look(course, sampler)
             if devices.anywhere(self._request.made):
                 return None
-        return LayoutSampler(load(path, sampler), sampler, self._tokenizer, seed=setup.recipe.seed)
+        seed = setup.recipe.seed
+        if stage.only == "refiner":
+            return RefinerSampler(DrawnViews(self._folder.drawn(course.start)), seed=seed)
+        return LayoutSampler(load(self._folder.layouts(course.start), sampler), sampler, self._tokenizer, seed=seed)
 
     def _seen_sampler(self, stage: Stage, sampler: Sampler) -> Sampler:
         assert isinstance(sampler, PhraseSampler)
@@ -125,12 +130,14 @@ class Courses:
         with self._average.in_place(self._model), self._devices.whole_model(self._model) as model:
             if self._devices.main:
                 assert isinstance(model, RS2Sam2Model)
-                layouts = look(
-                    model,
-                    sampler,
-                    count=stage.views,
-                    image_size=stage.image_size,
-                    precision=self._devices.precision(),
-                    advance=self._advance(stage),
-                )
-                save(layouts, self._folder.layouts(course.start))
+                shared: Any = {
+                    "count": stage.views,
+                    "image_size": stage.image_size,
+                    "precision": self._devices.precision(),
+                    "advance": self._advance(stage),
+                }
+                if stage.only == "refiner":
+                    folder, masks = self._folder.drawn(course.start), stage.phrases_per_view
+                    drawn_views.look(model, sampler, self._tokenizer, folder, masks=masks, **shared)
+                else:
+                    save(look(model, sampler, **shared), self._folder.layouts(course.start))

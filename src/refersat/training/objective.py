@@ -13,16 +13,26 @@ from refersat.models.beit3 import UnionEncoderLayer
 from refersat.models.candidates import Survey
 from refersat.models.hiera import FusedBlock, per_phrase
 from refersat.models.losses import boundary, cross_entropy, dice
-from refersat.models.rs2sam2 import RS2Sam2Model, RS2Sam2Output
+from refersat.models.rs2sam2 import RS2Sam2Model
+from refersat.models.rs2sam2_output import RS2Sam2Output
 from refersat.models.selection import Selection
 from refersat.training.batch import UNNAMED, AnyBatch, Batch
 from refersat.training.heads import CategoryHead, category_loss
 from refersat.training.layout_sampler import LayoutBatch
 from refersat.training.recipe import LossOptions
+from refersat.training.refiner_sampler import RefinerBatch
 from refersat.training.trainee import AnyTrainee
 
 FOREGROUND_WEIGHT = 4.0
 """Of the few cells of the pseudo-mask that the target touches."""
+
+SMALLEST_TARGET = 50.0
+"""Pixels; smaller ones count as so many."""
+
+WRONG_PIXELS = 0.3
+"""Weight of cross-entropy beside overlap in a refiner's loss."""
+
+MOST_WRONG = 5.0
 
 TINY = 1e-6
 """Square cells; keeps logarithms of empty boxes finite."""
@@ -90,7 +100,7 @@ class Trainee(AnyTrainee):
         self.weights = weights
 
     def forward(
-        self, batch: Batch | LayoutBatch, totals: Totals | None = None
+        self, batch: Batch | LayoutBatch | RefinerBatch, totals: Totals | None = None
     ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
         """See `AnyTrainee.forward`."""
         if totals is None:
@@ -101,6 +111,11 @@ class Trainee(AnyTrainee):
             logits = self.model.selector.choose(batch.objects, batch.input_ids, batch.attention_mask)
             own["selection"] = choice_loss(logits, batch.meant)
             terms = {"selection": own["selection"].sum() / totals.phrases}
+        elif isinstance(batch, RefinerBatch):
+            assert self.model.refiner is not None
+            logits = self.model.refiner(batch.drawn, self.model.refiner.look(batch.pixels, batch.features))
+            own["refinement"] = refinement_loss(logits, batch.target)
+            terms = {"refinement": own["refinement"].sum() / totals.phrases}
         elif len(batch.input_ids):
             output: RS2Sam2Output = self.model(
                 batch.pixel_values, batch.union_pixel_values, batch.input_ids, batch.attention_mask, glance=False
@@ -227,6 +242,19 @@ def choice_loss(logits: Tensor, meant: Tensor) -> Tensor:
     """Cross-entropy (B,) of the logits (B, K) that objects are meant, for each that is."""
     losses = F.binary_cross_entropy_with_logits(logits, meant, reduction="none")
     return losses.sum(1) / meant.sum(1).clamp(min=1)
+
+
+def refinement_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """How far masks in pixels are from their targets, both (B, 1, H, W): what is wrong, as a share of the object, (B,).
+
+    Small objects count as much as large ones. Beside the overlap, which is measured in the end, cross-entropy teaches
+    masks that are far off.
+    """
+    probability = logits.sigmoid()
+    shared, either = (probability * target).flatten(1).sum(1), torch.maximum(probability, target).flatten(1).sum(1)
+    wrong = F.binary_cross_entropy_with_logits(logits, target, reduction="none").flatten(1).sum(1)
+    size = target.flatten(1).sum(1).clamp(min=SMALLEST_TARGET)
+    return 1 - (shared + 1) / (either + 1) + WRONG_PIXELS * (wrong / size).clamp(max=MOST_WRONG)
 
 
 def _amounts(batch: AnyBatch) -> Tensor:

@@ -18,6 +18,7 @@ _PARTS = {
     "trunk": r"(trunk|vision_encoder)\.",
     "candidates": r"candidates\.",
     "selection": r"selector\.",
+    "refiner": r"refiner\.",
     "neck": r"neck\.|no_memory_embedding$",
     "union_encoder": r"union_encoder\.",
     "mask_prompt": r"mask_prompt\.",
@@ -92,6 +93,7 @@ def freeze_idle(model: RS2Sam2Model, loss: LossOptions) -> None:
             or (name.startswith("selector.objectness.") and not loss.objects)
             or (name.startswith("selector.feature_norm.") and not (loss.objects or loss.selection))
             or (_CHOOSES.match(name) and not loss.selection)
+            or (name.startswith("refiner.") and not loss.refinement)
             or (unread_text.match(name) and not reads_text)
         ):
             parameter.requires_grad_(False)

@@ -140,6 +140,7 @@ class Parts(_Section):
     mask_prompt: PartOptions = PartOptions()
     candidates: PartOptions = Field(PartOptions(), description="what finds all objects of the named kind")
     selection: PartOptions = Field(PartOptions(), description="what tells which of them the phrase means")
+    refiner: PartOptions = Field(PartOptions(), description="what draws masks again in pixels")
     trunk: PartOptions = Field(PartOptions(), description="Hiera, without what was added to its blocks")
     neck: PartOptions = PartOptions()
     fusion: PartOptions = Field(PartOptions(), description="of text and image, in the trunk's blocks and behind it")
@@ -179,6 +180,7 @@ class LossOptions(_Section):
     edges: float = Field(0.1, ge=0, description="the boxes of objects, by the candidate finder; outlines only")
     objects: float = Field(1.0, ge=0, description="what shows an object of any kind, by the selector; outlines only")
     selection: float = Field(1.0, ge=0, description="which of the objects the phrase means, by the selector")
+    refinement: float = Field(1.0, ge=0, description="the masks in pixels, by the refiner, in a stage of its own")
     mask_iou: float = Field(1.0, ge=0, description="how good its masks are, by a compact SAM")
 
 
@@ -199,10 +201,10 @@ class Stage(Span):
     image_size: int = Field(gt=0, multiple_of=32)
     batch_size: int = Field(gt=0, description="views of one step over all processes")
     loss: LossOptions | None = Field(None, description="instead of the recipe's")
-    only: Literal["selection"] | None = Field(
+    only: Literal["selection", "refiner"] | None = Field(
         None,
         description="train this part alone, with a rate that rises and falls anew, on what the model as it is then "
-        "sees of so many `views`; outlines only",
+        "sees, or draws, of so many `views`; outlines only. A refiner's batches are windows of them",
     )
     once: bool = Field(
         False,
@@ -213,7 +215,7 @@ class Stage(Span):
         3000, gt=0, description="with `only` or `once`: how many are looked at, once, and asked about again and again"
     )
     phrases_per_view: int = Field(
-        1, ge=0, description="or prompts; 0: only what the views show is learned; outlines only"
+        1, ge=0, description="or prompts, or masks for a refiner; 0: only what the views show is learned; outlines only"
     )
 
 

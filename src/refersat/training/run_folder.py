@@ -63,6 +63,10 @@ class RunFolder:
         """What the model saw after so many steps, to learn which of it phrases mean."""
         return self.path / f"layouts-{step:07d}.safetensors"
 
+    def drawn(self, step: int) -> Path:
+        """What the model drew after so many steps, to learn to draw it again in pixels."""
+        return self.path / f"drawn-{step:07d}"
+
     @property
     def seen(self) -> Path:
         """What a frozen eye saw, unless the recipe names another place."""

@@ -11,15 +11,16 @@ import torch
 from refersat.data.samples import Sample
 from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model
 from refersat.text.tokenizer import PhraseTokenizer
-from refersat.training.batch import Batch, View, collate
+from refersat.training.batch import AnyBatch, Batch, View, collate
 from refersat.training.devices import Devices
 from refersat.training.initialise import Start, plan_start
 from refersat.training.journal import Picture
-from refersat.training.layout_sampler import TYPICAL_LENGTH, LayoutBatch, empty_layouts
+from refersat.training.layout_sampler import TYPICAL_LENGTH, empty_layouts
 from refersat.training.objective import Trainee
 from refersat.training.parts import freeze
 from refersat.training.pictures import pictures_of
 from refersat.training.recipe import LossOptions, Parts, Recipe, Stage
+from refersat.training.refiner_sampler import empty_windows
 from refersat.training.setup import Setup
 from refersat.training.stream import Sampler
 from refersat.training.validation import segmenter_of, validate
@@ -58,10 +59,12 @@ class Segmentation:
         """See `Task.seen_sampler`: an RS2-SAM 2 has no eye but its own, which trains."""
         raise AssertionError("recipes refuse `once` here")
 
-    def empty_batch(self, config: RS2Sam2Config, stage: Stage, views: int, *, outlines: bool) -> Batch | LayoutBatch:
+    def empty_batch(self, config: RS2Sam2Config, stage: Stage, views: int, *, outlines: bool) -> AnyBatch:
         """See `Task.empty_batch`."""
-        if stage.only is not None:
+        if stage.only == "selection":
             return empty_layouts(config.candidate_width, views, stage.phrases_per_view)
+        if stage.only == "refiner":
+            return empty_windows(config.candidate_width, views, stage.image_size)
         phrases, side = views * stage.phrases_per_view, stage.image_size
         with torch.device("meta"):
             return Batch(

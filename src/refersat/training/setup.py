@@ -103,17 +103,12 @@ def set_up(recipe: Recipe) -> Setup:
         check_tensorboard()
     task = task_of(recipe)
     start = task.plan_start(recipe)
-    chooses = getattr(start.config, "selection", False) or getattr(start.config, "first_boxes", "") == "objects"
-    if any(stage.only for stage in recipe.stages) and not chooses:
-        raise UserError("stages: only: selection needs a model that has one: give model.selection=true")
-    if recipe.stages[0].only and not any(name.startswith("selector.") for name in start.origins):
-        raise UserError(
-            "stages: only: selection learns from the objects that the model finds, and this one has not learned to find"
-            " any: begin with a stage that trains all"
-        )
+    _check_parts_alone(recipe, start)
     if any(stage.once for stage in recipe.stages) and not getattr(start.config, "eye", None):
         raise UserError("stages: once: needs a model with a frozen eye: base built-in-sam or built-in-grounder")
     data, untaught = recipe.data, set[str]()
+    if not any(stage.only == "refiner" for stage in recipe.stages):
+        untaught.add("refinement")
     source: CocoFile | TrainingSamples
     if isinstance(data, SampleData):
         source = read_training_samples(data, boxes_suffice=task.boxes_suffice)
@@ -140,3 +135,24 @@ def set_up(recipe: Recipe) -> Setup:
         task=task,
         untaught=frozenset(untaught),
     )
+
+
+def _check_parts_alone(recipe: Recipe, start: Start) -> None:
+    """See that stages that train one part alone have one, and a model to learn from."""
+    alone = {stage.only for stage in recipe.stages}
+    config = start.config
+    chooses = getattr(config, "selection", False) or getattr(config, "first_boxes", "") == "objects"
+    if "selection" in alone and not chooses:
+        raise UserError("stages: only: selection needs a model that has one: give model.selection=true")
+    if "refiner" in alone and not getattr(config, "refiner_width", 0):
+        raise UserError("stages: only: refiner needs a model that has one: give model.refiner_width=16")
+    first = recipe.stages[0].only
+    known = {
+        "selection": ("selector.", "the objects that the model finds"),
+        "refiner": ("trunk.", "what the model draws"),
+    }
+    if first is not None and not any(name.startswith(known[first][0]) for name in start.origins):
+        raise UserError(
+            f"stages: only: {first} learns from {known[first][1]}, and this one has not learned that yet: begin with a "
+            "stage that trains all"
+        )
