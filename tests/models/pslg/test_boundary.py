@@ -66,6 +66,18 @@ def test_on_drawn_shapes_it_never_makes_things_worse_on_average() -> None:
     assert min(np.subtract(after, before)) > -0.02
 
 
+def test_on_striped_ground_the_colours_decide_though_edges_are_everywhere() -> None:
+    truth = disc((120, 120), 60, 55, 35)
+    striped = ground(120, 120)
+    striped[np.arange(120) // 3 % 2 == 0] += np.uint8(90)
+    image = painted(striped, truth, noise=5)
+    rough = grown(truth, 2)
+    done = refine_boundary(image, rough, BoundaryOptions(radius=0.05))
+    assert 1 < done.gain < 1.3
+    assert done.accepted
+    assert overlap(done.mask, truth) > overlap(rough, truth) + 0.03
+
+
 def test_a_mask_that_touches_the_border_stays_there() -> None:
     truth = np.zeros((80, 100), np.bool_)
     truth[:50, 40:] = True

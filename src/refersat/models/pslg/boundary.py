@@ -40,13 +40,13 @@ class BoundaryOptions(BaseModel):
     least_ratio: float = Field(0.7, ge=0, le=1, description="a mask smaller than this share of SAM's is refused")
     greatest_ratio: float = Field(1.4, ge=1, description="a mask larger than this multiple of SAM's is refused")
     least_gain: float = Field(
-        1.3,
+        1.0,
         ge=0,
-        description="a mask is refused unless the image changes more along its boundary than along SAM's, by this "
-        "factor; 0: any will do",
+        description="a mask is refused unless the image changes along its boundary so many times as much as along "
+        "SAM's; 0: any will do",
     )
     least_parting: float = Field(
-        0.2,
+        0.1,
         description="a mask is refused unless the colours inside and outside of its boundary lie further apart than "
         "SAM's, by so many of their deviations; -1000: any will do",
     )
