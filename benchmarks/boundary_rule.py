@@ -52,12 +52,12 @@ def _mask(fine: Fine, gain: float, parting: float) -> NDArray[np.bool_]:
     return fine.mask if counts else fine.sam_mask
 
 
-def all_changes(source: str, model: str, every: int) -> Iterator[NDArray[np.float64]]:
+def all_changes(source: str, model: str, every: int, stability: float) -> Iterator[NDArray[np.float64]]:
     """Of every so manieth case."""
     parts = network_folders(locate(model)[0])
     device = torch.device("cpu")
     grounder = None if source.endswith(".json") else load_grounder(parts["grounder"], device=device)
-    options = PslgOptions(boundary=BoundaryOptions(least_gain=0, least_parting=-1000))
+    options = PslgOptions(boundary=BoundaryOptions(least_gain=0, least_parting=-1000, least_stability=stability))
     stage = FineStage(load_prompted(parts["sam"], device=device), options)
     for case in islice(read_cases(source, "all", 0), 0, None, every):
         if grounder is None or case.phrase is None:
@@ -74,8 +74,9 @@ def main() -> None:
     parser.add_argument("data", metavar="DATA", help="INSTANCES.json or KIND:PATH")
     parser.add_argument("--model", default=BUILT_IN_PSLG, metavar="FOLDER|NAME", help="a PSLG-SAM")
     parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--stability", type=float, default=0.85, help="least_stability of all rules")
     words = parser.parse_args()
-    found = 100 * np.stack(list(all_changes(words.data, words.model, words.every)))
+    found = 100 * np.stack(list(all_changes(words.data, words.model, words.every, words.stability)))
     mean, error = found.mean(0), found.std(0) / np.sqrt(len(found))
     print(f"{len(found)} cases\n\n| least_gain | {' | '.join(f'least_parting {each:g}' for each in PARTINGS)} |")
     print("|---" * (len(PARTINGS) + 1) + "|")

@@ -111,6 +111,16 @@ def test_what_bounds_it_refuses_and_says_so() -> None:
         assert done.iterations
 
 
+def test_a_mask_that_sam_is_not_sure_of_is_left_alone() -> None:
+    truth = disc((120, 120), 60, 60, 40)
+    image, rough = painted(ground(120, 120), truth), grown(truth, 2)
+    assert refine_boundary(image, rough, BoundaryOptions(radius=0.05), stability=0.85).accepted
+    done = refine_boundary(image, rough, BoundaryOptions(radius=0.05), stability=0.84)
+    assert (done.accepted, done.iterations) == (False, ())
+    assert done.mask is rough
+    assert done.reason == "refused: stability 0.84 of SAM's mask is below 0.85"
+
+
 @pytest.mark.parametrize("pixels", [0, 1, 15])
 def test_empty_and_tiny_masks_are_left_alone(pixels: int) -> None:
     mask = np.zeros((40, 40), np.bool_)
