@@ -64,6 +64,17 @@ def test_not_every_model_has_an_eye(changes: dict[str, int], message: str) -> No
         Eye(eye_model_config(**changes))
 
 
+def test_the_sign_of_a_zero_makes_no_other_eye(model_folder: Path) -> None:
+    eye = opened(model_folder)
+    with torch.no_grad():
+        eye.trunk.pos_embed[0, 0, 0, 0] = 0.0
+        plain = digest_of(eye)
+        eye.trunk.pos_embed[0, 0, 0, 0] = -0.0
+        assert digest_of(eye) == plain
+        eye.trunk.pos_embed[0, 0, 0, 0] = 0.5
+    assert digest_of(eye) != plain
+
+
 def saved(model_folder: Path, folder: Path, **changes: str) -> Path:
     description = json.loads((model_folder / "config.json").read_text())
     words = {"eye": description, "eye_model": "../model", "eye_sha256": digest_of(opened(model_folder)), **changes}

@@ -66,6 +66,18 @@ def test_on_drawn_shapes_it_never_makes_things_worse_on_average() -> None:
     assert min(np.subtract(after, before)) > -0.02
 
 
+def test_on_striped_ground_the_colours_decide_though_edges_are_everywhere() -> None:
+    truth = disc((120, 120), 60, 55, 35)
+    striped = ground(120, 120)
+    striped[np.arange(120) // 3 % 2 == 0] += np.uint8(90)
+    image = painted(striped, truth, noise=5)
+    rough = grown(truth, 2)
+    done = refine_boundary(image, rough, BoundaryOptions(radius=0.05))
+    assert 1 < done.gain < 1.3
+    assert done.accepted
+    assert overlap(done.mask, truth) > overlap(rough, truth) + 0.03
+
+
 def test_a_mask_that_touches_the_border_stays_there() -> None:
     truth = np.zeros((80, 100), np.bool_)
     truth[:50, 40:] = True
@@ -97,6 +109,16 @@ def test_what_bounds_it_refuses_and_says_so() -> None:
         assert reason in done.reason
         assert done.mask is rough
         assert done.iterations
+
+
+def test_a_mask_that_sam_is_not_sure_of_is_left_alone() -> None:
+    truth = disc((120, 120), 60, 60, 40)
+    image, rough = painted(ground(120, 120), truth), grown(truth, 2)
+    assert refine_boundary(image, rough, BoundaryOptions(radius=0.05), stability=0.85).accepted
+    done = refine_boundary(image, rough, BoundaryOptions(radius=0.05), stability=0.84)
+    assert (done.accepted, done.iterations) == (False, ())
+    assert done.mask is rough
+    assert done.reason == "refused: stability 0.84 of SAM's mask is below 0.85"
 
 
 @pytest.mark.parametrize("pixels", [0, 1, 15])

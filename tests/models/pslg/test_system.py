@@ -84,7 +84,8 @@ def test_both_steps_can_be_switched_off(tanks: NDArray[np.uint8]) -> None:
 
 
 def test_the_boundary_step_reaches_mask_and_probability(tanks: NDArray[np.uint8]) -> None:
-    options = PslgOptions(boundary=BoundaryOptions(radius=0.08, least_gain=0, least_parting=-1000))
+    everything = BoundaryOptions(radius=0.08, least_gain=0, least_parting=-1000, least_stability=0)
+    options = PslgOptions(boundary=everything)
     result = system(options, cells=16)[0](tanks, "the tank on the left")
     fine = steps_of(result).fine
     assert fine.boundary is not None
@@ -97,6 +98,15 @@ def test_the_boundary_step_reaches_mask_and_probability(tanks: NDArray[np.uint8]
     plain = system(PslgOptions(use_boundary=False), cells=16)[0](tanks, "the tank on the left")
     np.testing.assert_allclose(result.probability[kept], plain.probability[kept], atol=1e-6)
     np.testing.assert_allclose(result.probability[~kept], 1 - plain.probability[~kept], atol=1e-3)
+
+
+def test_masks_that_sam_is_not_sure_of_keep_their_boundary(tanks: NDArray[np.uint8]) -> None:
+    options = PslgOptions(boundary=BoundaryOptions(least_stability=1))
+    fine = steps_of(system(options, cells=16)[0](tanks, "the tank on the left")).fine
+    narrow, wide = (int((fine.logits > level).sum()) for level in (1, -1))
+    assert fine.boundary is not None
+    assert fine.boundary.reason == f"refused: stability {narrow / wide:.2f} of SAM's mask is below 1"
+    assert fine.mask is fine.sam_mask
 
 
 @pytest.mark.parametrize(("threshold", "present"), [(None, False), (0.05, True), (0.1001, False)])

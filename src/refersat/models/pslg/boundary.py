@@ -36,17 +36,20 @@ class BoundaryOptions(BaseModel):
     iterations: int = Field(5, ge=1, description="at most so many minimum cuts")
     converged: float = Field(0.995, ge=0, le=1, description="IoU of a mask with the one before from which it stays")
     least_area: int = Field(16, ge=1, description="masks of fewer pixels are left alone")
+    least_stability: float = Field(
+        0.85, ge=0, le=1, description="a mask of which SAM is not as sure (its stability score) is left alone"
+    )
     least_iou: float = Field(0.8, ge=0, le=1, description="a mask that overlaps SAM's less is refused")
     least_ratio: float = Field(0.7, ge=0, le=1, description="a mask smaller than this share of SAM's is refused")
     greatest_ratio: float = Field(1.4, ge=1, description="a mask larger than this multiple of SAM's is refused")
     least_gain: float = Field(
-        1.3,
+        1.0,
         ge=0,
-        description="a mask is refused unless the image changes more along its boundary than along SAM's, by this "
-        "factor; 0: any will do",
+        description="a mask is refused unless the image changes along its boundary so many times as much as along "
+        "SAM's; 0: any will do",
     )
     least_parting: float = Field(
-        0.2,
+        0.1,
         description="a mask is refused unless the colours inside and outside of its boundary lie further apart than "
         "SAM's, by so many of their deviations; -1000: any will do",
     )
@@ -100,7 +103,11 @@ class Refinement:
 
 
 def refine_boundary(
-    image: NDArray[np.uint8], mask: NDArray[np.bool_], options: BoundaryOptions | None = None
+    image: NDArray[np.uint8],
+    mask: NDArray[np.bool_],
+    options: BoundaryOptions | None = None,
+    *,
+    stability: float = 1.0,
 ) -> Refinement:
     """Move a mask's boundary to where the colours change, or leave it. The same arguments give the same mask, always.
 
@@ -108,8 +115,12 @@ def refine_boundary(
         image: (H, W, 3) RGB.
         mask: (H, W) bool, for example SAM's.
         options: the paper's open choices.
+        stability: of the mask, from 0 to 1: where SAM itself does not know the object, its colours lead astray.
     """
     options = options or BoundaryOptions()
+    if stability < options.least_stability:
+        reason = f"refused: stability {stability:.2f} of SAM's mask is below {options.least_stability:g}"
+        return Refinement(mask, mask, False, reason)
     area = int(np.count_nonzero(mask))
     if area < options.least_area:
         return Refinement(mask, mask, False, f"the mask has fewer than {options.least_area} px")

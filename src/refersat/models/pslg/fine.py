@@ -19,6 +19,8 @@ from refersat.models.pslg.boundary import Refinement, refine_boundary
 from refersat.models.pslg.foreground import ForegroundPoint, foreground_point
 from refersat.models.pslg.options import PslgOptions
 
+_STABLE = 1.0  # SAM's own: by how much the threshold is raised and lowered to see if the mask stays
+
 _LEAST = 1e-3  # distance to the threshold of a pixel that changed sides, so that no rounding brings it back
 
 
@@ -103,12 +105,19 @@ class FineStage:
             refinement = None
             with _clock() as refining:
                 if self.options.use_boundary:
-                    refinement = refine_boundary(image, mask, self.options.boundary)
+                    stability = _stability(whole, self.sam.mask_threshold)
+                    refinement = refine_boundary(image, mask, self.options.boundary, stability=stability)
             if refinement is not None and refinement.accepted:
                 whole = _moved(whole, torch.from_numpy(refinement.mask != mask), self.sam.mask_threshold)
             seconds = Seconds(pointing[0] * share, segmenting[0] * share, refining[0])
             results.append(Fine(box, whole, found[index] if found else None, mask, refinement, seconds))
         return results
+
+
+def _stability(logits: Tensor, threshold: float) -> float:
+    """SAM's stability score: IoU of the masks at a higher and at a lower threshold, of which one holds the other."""
+    narrow, wide = (int((logits > threshold + shift).sum()) for shift in (_STABLE, -_STABLE))
+    return narrow / wide if wide else 1.0
 
 
 def _moved(logits: Tensor, changed: Tensor, threshold: float) -> Tensor:
