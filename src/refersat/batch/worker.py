@@ -87,6 +87,7 @@ class Worker:
     def run(self, units: Iterable[Unit]) -> Iterator[Outcome]:
         """Answer units; while the model works, the next images are read and the last one's files are written.
 
+        What became of a unit is told when the next one is answered, at the latest: its files may be there before.
         Units whose last attempt ended a process come first and one by one, so that no other is blamed for them.
 
         Raises:
