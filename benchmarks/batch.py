@@ -9,7 +9,7 @@
 Of each run, in a process of its own:
 
 - first row: seconds from the beginning, Ray's start and the model's loading included, until a row was done;
-- s/row: between the first row and the last, of all workers together;
+- s/row: between the first row and the last but one, of all workers together;
 - model: seconds of the model alone, for each row and worker but its first;
 - overhead: the share of the workers' time that was not the model's: reading, drawing, writing, and the engine itself;
 - engine: the share that was neither the model's nor other work on the row: waiting, Ray, the ledger's checks (below
@@ -165,7 +165,8 @@ def measure(images: Path, out: Path, engine: str, workers: int, model: str, dtyp
     records = [json.loads((Ledger(out).folder(name) / RECORD).read_bytes()) for name in names[workers:]]
     asked = sum(answer["seconds"] for record in records for answer in record["answers"]) / len(records)
     worked = sum(record["seconds"] for record in records) / len(records)
-    lasting = (times[-1] - times[0]) / (len(times) - 1)
+    # Each row but the last is told when the next is answered: from the first to the last but one lie as many answers.
+    lasting = (times[-2] - times[0]) / (len(times) - 2)
     return {
         "engine": engine,
         "workers": workers,
@@ -175,7 +176,7 @@ def measure(images: Path, out: Path, engine: str, workers: int, model: str, dtyp
         "model": asked,
         "overhead": 1 - asked / (lasting * workers),
         "engine_share": 1 - worked / (lasting * workers),
-        "cpu": (others[-1] - others[0]) / (len(others) - 1) if engine == "local" else None,
+        "cpu": (others[-2] - others[0]) / (len(others) - 2) if engine == "local" else None,
         "memory": [sizes[len(sizes) // 10] / 2**20, sizes[-1] / 2**20],
     }
 
