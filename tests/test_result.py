@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pyproj
 import pytest
 import rasterio
@@ -21,7 +23,7 @@ from numpy.typing import NDArray
 
 from refersat.errors import UserError
 from refersat.imagery import Image, read_image
-from refersat.output import output_folder, write_file
+from refersat.output import output_folder, picture_png, write_file
 from refersat.result import Result
 from refersat.vector import LONGITUDE_LATITUDE, PIXELS, Ground, mask_polygons
 
@@ -78,6 +80,14 @@ def test_any_mask_has_valid_disjoint_polygons_that_draw_it_again(mask: NDArray[n
     assert sum(polygon.area for polygon in polygons) == shapely.union_all(polygons).area == mask.sum()
     drawn = rasterio.features.rasterize(polygons, out_shape=mask.shape) if polygons else np.zeros(mask.shape)
     np.testing.assert_array_equal(drawn.astype(bool), mask)
+
+
+def test_a_picture_loses_nothing_and_is_about_as_small_as_pillows() -> None:
+    photo = read_image(Path(__file__).parents[1] / "examples" / "ships.jpg").rgb
+    content, pillows = picture_png(photo), BytesIO()
+    np.testing.assert_array_equal(np.asarray(PIL.Image.open(BytesIO(content))), photo)
+    PIL.Image.fromarray(photo).save(pillows, "PNG", compress_level=1)
+    assert len(content) < 1.05 * len(pillows.getvalue())
 
 
 def test_files_of_a_georeferenced_result(ring: NDArray[np.bool_], tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ ABSENT = (255, 190, 60)
 
 def tint(picture: NDArray[np.uint8], shape: NDArray[np.uint8], share: float) -> None:
     """Mix `share` of the mask's colour into a picture (H, W, 3) where `shape` (H, W) is 1."""
-    inside = shape.astype(bool)
-    picture[inside] = np.rint(picture[inside] * (1 - share) + np.array(MASK) * share).astype(np.uint8)
+    table = np.rint(np.arange(256)[:, None] * (1 - share) + np.array(MASK) * share).astype(np.uint8)
+    cv2.copyTo(cv2.LUT(picture, table[None]), shape, picture)
 
 
 def outline(picture: NDArray[np.uint8], shape: NDArray[np.uint8], *, thickness: int, halo: int) -> None:

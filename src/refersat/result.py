@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,13 +106,11 @@ class Result:
         Raises:
             UserError: the place cannot be written to.
         """
-        from refersat.output import mask_tiff, write_file
+        from refersat.output import mask_tiff, picture_png, write_file
 
         mask, overlay = (stem.with_name(stem.name + ending) for ending in (".mask.tif", ".overlay.png"))
-        picture = BytesIO()
-        self.overlay().save(picture, "PNG", compress_level=1)  # a quarter of the time for the same size
         write_file(mask, mask_tiff(self.mask, self.image))
-        write_file(overlay, picture.getvalue())
+        write_file(overlay, picture_png(np.asarray(self.overlay())))
         return mask, overlay
 
     def _repr_html_(self) -> str:

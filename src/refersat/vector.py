@@ -38,7 +38,14 @@ def mask_polygons(mask: NDArray[np.bool_]) -> list[shapely.Polygon]:
 
 def labelled_polygons(labels: NDArray[np.uint8] | NDArray[np.int32]) -> Iterator[tuple[int, shapely.Polygon]]:
     """Each label but 0 with its outlines, as `mask_polygons` gives them; one per part that is connected by edges."""
-    for outline, label in shapes(labels, mask=labels != 0, connectivity=4):
+    inside = labels != 0
+    rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
+    if not rows.size:
+        return
+    # Most masks are small or empty, and tracing takes as long for a pixel outside as for one inside.
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    place = affine.Affine.translation(float(columns[0]), float(rows[0]))
+    for outline, label in shapes(labels[box], mask=inside[box], connectivity=4, transform=place):
         for part in shapely.get_parts(shapely.make_valid(shapely.geometry.shape(outline))):
             if part.geom_type == "Polygon":
                 yield int(label), part

@@ -192,6 +192,17 @@ def test_a_stac_collection_with_its_items(tmp_path: Path) -> None:
     assert "c has 0 images" in str(faults[1])
 
 
+def test_a_stac_item_whose_picture_is_no_geotiff(tmp_path: Path) -> None:
+    about = item("a", "a.jpg", preview={"href": "small.png"})
+    (tmp_path / "a.json").write_text(json.dumps(about))
+    (row,) = read_catalogue(str(tmp_path / "a.json"), ["all ships"]).rows
+    assert (row.image, row.fault) == (str(tmp_path / "a.jpg"), None)
+    del about["assets"]["visual"]
+    (tmp_path / "a.json").write_text(json.dumps(about))
+    (row,) = read_catalogue(str(tmp_path / "a.json"), ["all ships"]).rows
+    assert row.fault == "a has 0 images: choose with --asset, from preview, thumbnail"
+
+
 def test_a_stac_geoparquet_table(tmp_path: Path) -> None:
     assets = [item(name, f"{name}.tif", extra=None)["assets"] for name in "ab"]
     pyarrow.parquet.write_table(pyarrow.table({"id": ["a", "b"], "assets": assets}), tmp_path / "items.parquet")

@@ -22,11 +22,13 @@ pytestmark = pytest.mark.slow
 
 IMAGES = 16
 SLOW = 0.5  # seconds for each answer, so that there is a middle in which to kill
+FROM_OUTSIDE = "ray_client_server_port"
 
 
-def node() -> dict[str, int]:
+def node(*more_ports: str) -> dict[str, int]:
     """One CPU, and ports of its own: of those that it finds itself, Ray waits a few seconds to hear."""
     names = ("metrics_agent_port", "metrics_export_port", "runtime_env_agent_port", "dashboard_agent_listen_port")
+    names += more_ports
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in names]
         ports = [one.getsockname()[1] for one in sockets]
@@ -49,7 +51,9 @@ def cluster() -> Iterator[Any]:
         patch.setenv("RAY_worker_register_timeout_seconds", "900")
         slowly = {**vars(time), "monotonic": lambda: time.monotonic() / 4}
         patch.setattr("ray._private.node.time", SimpleNamespace(**slowly))
-        made = Cluster(initialize_head=True, head_node_args={"include_dashboard": False, **node()})
+        head = node(FROM_OUTSIDE)
+        made = Cluster(initialize_head=True, head_node_args={"include_dashboard": False, **head})
+        made.from_outside = f"ray://{made.head_node.node_ip_address}:{head[FROM_OUTSIDE]}"
         made.add_node(**node())
         try:
             yield made
@@ -106,4 +110,13 @@ def test_a_lost_node(cluster: Any, whole: tuple[Path, dict[str, Any]], start: St
     wait_until(lambda: finished(out) > 3, run)
     cluster.remove_node(lost, allow_graceful=False)
     assert run.wait(600) == 0
+    assert answers(out) == expected
+
+
+def test_a_driver_outside_the_cluster(
+    cluster: Any, whole: tuple[Path, dict[str, Any]], start: Start, tmp_path: Path
+) -> None:
+    images, expected = whole
+    out = tmp_path / "out"
+    assert start(images, out, "ray", "--address", cluster.from_outside).wait(600) == 0
     assert answers(out) == expected

@@ -7,7 +7,10 @@ import json
 import os
 import signal
 import socket
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet
@@ -170,6 +173,38 @@ def test_a_full_disk_is_no_rows_fault(images: Path, tmp_path: Path, monkeypatch:
             stand_in.run(str(images), out, "local")
     assert finished(out) == 1  # the broken one, which came first
     assert stand_in.run(str(images), out, "local", Mode(resume=True)).found == 5
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_files_are_written_while_the_model_works(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: bool
+) -> None:
+    from refersat.answer_files import write_answers
+
+    (images / "broken.tif").unlink()
+    asked: list[str] = []
+    when_written: list[int] = []
+    answer = stand_in.StandIn.stream
+    next_is_asked = threading.Event()
+
+    def stream(self: stand_in.StandIn, questions: Iterable[Any], **options: Any) -> Iterator[Any]:
+        for result in answer(self, questions, **options):
+            asked.append(result.image.path.name)
+            if len(set(asked)) == 2:
+                next_is_asked.set()
+            yield result
+
+    def write(*arguments: Any) -> Any:
+        next_is_asked.wait(0 if large else 60)
+        when_written.append(len(set(asked)))
+        return write_answers(*arguments)
+
+    monkeypatch.setattr(stand_in.StandIn, "stream", stream)
+    monkeypatch.setattr("refersat.answer_files.write_answers", write)
+    if large:  # so that several answers would not fit into memory
+        monkeypatch.setattr("refersat.batch.worker._MOST_WAITING", 2 * 48 * 48 - 1)
+    assert stand_in.run(str(images), tmp_path / "out", "local").found == 5
+    assert when_written[0] == (0 if large else 2)
 
 
 def test_scenes_go_by_the_other_way(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def run_on_ray(
     Raises:
         UserError: there is no such cluster, no room in it, or a worker refuses; see `Worker`.
     """
-    import ray.data
+    import ray
 
     threads = job.threads or 1
     _connect(cluster, threads)
@@ -78,33 +78,62 @@ def run_on_ray(
         gpus = _gpus(cluster, job)
         workers = _workers(cluster, threads, gpus)
         say(_about(workers, threads, gpus))
-        _quiet()
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False  # ours tells of rows
-        context.print_on_execution_start = False
-        context.target_max_block_size = 1  # each outcome is told at once, and not with the last one of its task
-        workers = min(workers, len(units))
-        tasks = _tasks(units, workers)
-        items = [json.dumps([[unit.image, list(unit.phrases)] for unit in task]) for task in tasks]
-        data = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
-            _Actor,
-            fn_constructor_args=(job, __version__),
-            batch_size=None,
-            batch_format="numpy",
-            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
-            num_cpus=threads,
-            num_gpus=gpus or None,
-        )
-        # Ray Data by itself starts a worker whose process or machine dies again, and so the task that it had.
-        for row in data.iter_rows():
-            outcome = json.loads(row["outcome"])
+        answered = _from_outside if ray.util.client.ray.is_connected() else _outcomes
+        for outcome in answered(job, units, min(workers, len(units)), gpus):
             if _REFUSED in outcome:
                 raise UserError(outcome[_REFUSED])
             yield Outcome(**outcome)
-    except ray.exceptions.RayError as error:
+    except (ray.exceptions.RayError, ConnectionError) as error:
         raise UserError(f"the cluster gave up ({_first_line(error)}): --resume goes on where it was") from error
     finally:
         ray.shutdown()
+
+
+def _outcomes(job: Job, units: Sequence[Unit], workers: int, gpus: float) -> Iterator[dict[str, Any]]:
+    """What `_Actor` tells of each unit, from within the cluster."""
+    import ray.data
+
+    _quiet()
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False  # ours tells of rows
+    context.print_on_execution_start = False
+    context.target_max_block_size = 1  # each outcome is told at once, and not with the last one of its task
+    items = [json.dumps([[unit.image, list(unit.phrases)] for unit in task]) for task in _tasks(units, workers)]
+    data = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+        _Actor,
+        fn_constructor_args=(job, __version__),
+        batch_size=None,
+        batch_format="numpy",
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
+        num_cpus=job.threads or 1,
+        num_gpus=gpus or None,
+    )
+    # Ray Data by itself starts a worker whose process or machine dies again, and so the task that it had.
+    for row in data.iter_rows():
+        yield json.loads(row["outcome"])
+
+
+def _from_outside(*plan: Any) -> Iterator[dict[str, Any]]:
+    """`_outcomes` for a driver that is no part of the cluster (`ray://`): Ray Data runs only in one that is."""
+    import ray
+
+    inside: Any = ray.remote(num_cpus=0)(_Inside).remote(*plan)
+    while True:
+        outcome: dict[str, Any] | None = ray.get(inside.more.remote())
+        if outcome is None:
+            return
+        yield outcome
+
+
+class _Inside:
+    """`_outcomes` in a process of the cluster; it ends with the driver that asks."""
+
+    def __init__(self, *plan: Any) -> None:
+        self._outcomes = _outcomes(*plan)
+
+    def more(self) -> dict[str, Any] | None:
+        """The next outcome, when there is one; None at the end."""
+        return next(self._outcomes, None)
 
 
 class _Actor:
@@ -151,8 +180,9 @@ def _connect(cluster: Cluster, threads: int) -> None:
         # "local": a cluster that runs on this machine is not taken unasked.
         ray.init(cluster.address or "local", **options)
     except Exception as error:  # also plain ones, where a node takes too long to start
-        where = f"at {cluster.address}" if cluster.address else "here"
-        hint = "is it running? `ray status` tells" if cluster.address else "see the message"
+        where, hint = "here", "see the message"
+        if cluster.address:
+            where, hint = f"at {cluster.address}", "is it running, and RAY_AUTH_MODE the same here? `ray status` tells"
         raise UserError(f"no Ray cluster {where} ({hint}): {_first_line(error)}") from error
 
 

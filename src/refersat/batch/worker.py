@@ -7,7 +7,8 @@ import shutil
 import socket
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +20,13 @@ from refersat.errors import UserError
 
 if TYPE_CHECKING:
     from refersat.imagery import Image
+    from refersat.result import Result
 
 MOST_ATTEMPTS = 3
 """Work on an image that ended its process so often is not begun again."""
 
 _AHEAD = 2  # images read while the model works
+_MOST_WAITING = 32_000_000  # pixels of answers that are written while the model works, 5 bytes each
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # no row's fault
 
 
@@ -35,7 +38,7 @@ class Outcome:
         name: its name.
         phrases: how many questions it has.
         error: why it failed; None if it did not.
-        seconds: of work on it: reading, which may go on beside other work, answering and writing.
+        seconds: of work on it: reading and writing, which go on beside other work, and answering.
         again: whether it was done before, by somebody else.
     """
 
@@ -49,9 +52,10 @@ class Outcome:
 @dataclass(frozen=True)
 class _Prepared:
     unit: Unit
-    reading: float = 0.0  # seconds
+    seconds: float = 0.0  # of work on it so far
     image: Image | None = None
     error: str | None = None
+    results: Sequence[Result] | None = None
 
 
 class Worker:
@@ -81,8 +85,9 @@ class Worker:
         self._segmenter = job.load(job)
 
     def run(self, units: Iterable[Unit]) -> Iterator[Outcome]:
-        """Answer units; the next images are read while the model works.
+        """Answer units; while the model works, the next images are read and the last one's files are written.
 
+        What became of a unit is told when the next one is answered, at the latest: its files may be there before.
         Units whose last attempt ended a process come first and one by one, so that no other is blamed for them.
 
         Raises:
@@ -104,12 +109,41 @@ class Worker:
                 elif attempts:
                     yield self._finish(self._prepare(unit, begun), begun)
             fresh = (self._prepare(unit, begun) for attempts, unit in waiting if not attempts)
-            with prefetched(fresh, _AHEAD) as ready:
-                for prepared in ready:
-                    yield self._finish(prepared, begun)
+            with prefetched(fresh, _AHEAD) as ready, ThreadPoolExecutor(1, "refersat-write") as writer:
+                yield from self._pipelined(ready, begun, writer)
         finally:  # stopped in good order: nobody died of these
             for unit in begun.values():
                 self._ledger.withdraw(unit)
+
+    def _pipelined(
+        self, ready: Iterable[_Prepared], begun: dict[str, Unit], writer: ThreadPoolExecutor
+    ) -> Iterator[Outcome]:
+        writing: Future[Outcome] | None = None
+        for prepared in ready:
+            asked = self._ask(prepared)
+            if writing is not None:
+                yield writing.result()
+                writing = None
+            if asked.results is None:  # the model is still to work on it, or there is next to nothing to write
+                yield self._finish(asked, begun)
+            else:
+                writing = writer.submit(self._finish, asked, begun)
+        if writing is not None:
+            yield writing.result()
+
+    def _ask(self, prepared: _Prepared) -> _Prepared:
+        """With the answers, unless it is a scene, or the answers are too large to keep several."""
+        unit, image = prepared.unit, prepared.image
+        if image is None or len(unit.phrases) * image.height * image.width > _MOST_WAITING:
+            return prepared
+        began = time.perf_counter()
+        results, error = None, None
+        try:
+            results = tuple(self._results(unit, image))
+        except Exception as failure:
+            error = _reason(failure)
+        seconds = prepared.seconds + time.perf_counter() - began
+        return replace(prepared, seconds=seconds, results=results, error=error)
 
     def measure(self, unit: Unit, scratch: Path) -> tuple[str | None, float]:
         """Answer a unit without keeping anything; its error, and the seconds it took."""
@@ -153,7 +187,7 @@ class Worker:
             return False  # Pillow may read it
 
     def _finish(self, prepared: _Prepared, begun: dict[str, Unit]) -> Outcome:
-        began = time.perf_counter() - prepared.reading
+        began = time.perf_counter() - prepared.seconds
         unit, error = prepared.unit, prepared.error
         is_scene = prepared.image is None
         if error is None:
@@ -184,14 +218,19 @@ class Worker:
     def _answer(self, prepared: _Prepared, place: Path) -> list[dict[str, Any]]:
         if prepared.image is None:
             return self._answer_scene(prepared.unit, place)
-        return self._answer_image(prepared.unit, prepared.image, place)
+        results = prepared.results
+        return self._write(
+            prepared.unit, self._results(prepared.unit, prepared.image) if results is None else results, place
+        )
 
-    def _answer_image(self, unit: Unit, image: Image, place: Path) -> list[dict[str, Any]]:
-        from refersat.answer_files import write_answers
-
+    def _results(self, unit: Unit, image: Image) -> Iterator[Result]:
         questions = ((image, phrase) for phrase in unit.phrases)
         job = self._job
-        results = self._segmenter.stream(questions, threshold=job.threshold, batch_size=job.batch_size)
+        return self._segmenter.stream(questions, threshold=job.threshold, batch_size=job.batch_size)
+
+    def _write(self, unit: Unit, results: Iterable[Result], place: Path) -> list[dict[str, Any]]:
+        from refersat.answer_files import write_answers
+
         written = write_answers(results, unit.image, place / unit.stem)
         return [
             {

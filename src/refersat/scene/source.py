@@ -12,6 +12,8 @@ from refersat.imagery import require_file
 
 _REMOTE = ("http://", "https://", "s3://", "gs://", "az://", "zip://", "tar://", "gzip://", "/vsi")
 _PREFERRED = ("visual", "image", "data")  # names and roles by which items tell their picture from the rest
+_RASTERS = (".tif", ".tiff", ".jp2")
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp")  # previews are such, too: only what goes by such a name counts
 
 
 @dataclass(frozen=True)
@@ -82,23 +84,30 @@ def choose_asset(assets: dict[str, Any], name: str, asset: str | None) -> str:
     Raises:
         UserError: there is no such asset, or several images and no choice.
     """
-    images = {called: entry for called, entry in assets.items() if _is_image(entry)}
+    images = {called: entry for called, entry in assets.items() if _is_image(called, entry)}
     if asset is not None:
         if asset not in assets or not isinstance(assets[asset].get("href"), str):
             raise UserError(f"{name} has no asset {asset!r}: it has {', '.join(sorted(assets))}")
         return str(assets[asset]["href"])
     for wanted in _PREFERRED:
         for called, entry in images.items():
-            if called == wanted or wanted in entry.get("roles", ()):
+            if _goes_by(wanted, called, entry):
                 return str(entry["href"])
     if len(images) == 1:
         return str(next(iter(images.values()))["href"])
     raise UserError(f"{name} has {len(images)} images: choose with --asset, from {', '.join(sorted(assets)) or 'none'}")
 
 
-def _is_image(entry: Any) -> bool:
+def _is_image(called: str, entry: Any) -> bool:
     if not isinstance(entry, dict) or not isinstance(entry.get("href"), str):
         return False
-    kind = str(entry.get("type", ""))
-    thumbnail = "thumbnail" in entry.get("roles", ()) or "overview" in entry.get("roles", ())
-    return not thumbnail and (kind.startswith("image/") or entry["href"].lower().endswith((".tif", ".tiff", ".jp2")))
+    roles = entry.get("roles", ())
+    if "thumbnail" in roles or "overview" in roles:
+        return False
+    chosen = any(_goes_by(wanted, called, entry) for wanted in _PREFERRED)
+    endings = (*_RASTERS, *_PICTURES) if chosen else _RASTERS
+    return str(entry.get("type", "")).startswith("image/") or entry["href"].lower().endswith(endings)
+
+
+def _goes_by(wanted: str, called: str, entry: dict[str, Any]) -> bool:
+    return called == wanted or wanted in entry.get("roles", ())
