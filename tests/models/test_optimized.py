@@ -64,6 +64,17 @@ def test_bands_of_a_few_rows_give_the_plain_numbers(name: str, monkeypatch: pyte
     torch.testing.assert_close(answer(model).logits, answer(plain).logits, rtol=1e-3, atol=1e-4)
 
 
+@torch.inference_mode()
+@pytest.mark.parametrize(("least", "times"), [(0, 2), (10**9, 0)])
+def test_only_large_models_give_memory_back(least: int, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("refersat.models.optimized.LARGE", least)
+    model = fast(make_model())
+    given: list[int] = []
+    monkeypatch.setattr("refersat.models.optimized.give_back", lambda: given.append(1))
+    answer(model)
+    assert len(given) == times  # after the trunk and after the answer
+
+
 def test_bands_keep_their_units_and_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
     features = torch.arange(2 * 14 * 3.0).view(2, 14, 3)
     lengths = []
