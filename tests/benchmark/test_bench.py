@@ -104,6 +104,19 @@ print(peak_memory() - before)
     return int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
 
 
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system remembers the peak for good")
+def test_the_peak_is_counted_anew_once_it_is_forgotten() -> None:
+    code = """
+from refersat.benchmark.machine import forget_peak_memory, peak_memory
+b"1" * 2**27
+before = peak_memory()
+forget_peak_memory()
+print(before - peak_memory())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 2**26
+
+
 def test_the_machine_is_described_and_measured() -> None:
     assert {"processor", "threads", "torch", "date"} <= set(facts("cpu"))
     assert matmul_peak("cpu", "float32") > 1e8

@@ -15,6 +15,7 @@ from torch import Tensor
 from refersat.models.hiera import ConvolutionalStem, FusedBlock
 from refersat.models.optimized import can_optimize, optimize
 from refersat.models.optimized.attention import attend
+from refersat.models.optimized.bands import in_bands
 from refersat.models.optimized.convolutions import FastStem, PackedConvolution
 from refersat.models.optimized.packed import PackedLinear, side_by_side, summed
 from refersat.models.rs2sam2 import RS2Sam2Model
@@ -52,6 +53,41 @@ def test_every_configuration_gives_the_plain_numbers(name: str) -> None:
     assert given.keys() == expected.keys()
     for key, tensor in expected.items():
         torch.testing.assert_close(given[key], tensor, rtol=1e-3, atol=1e-4, msg=lambda text, key=key: f"{key}: {text}")
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_bands_of_a_few_rows_give_the_plain_numbers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = make_model(**CONFIGURATIONS[name])
+    model = fast(plain)
+    monkeypatch.setattr("refersat.models.optimized.bands.BAND_BYTES", 2**13)
+    torch.testing.assert_close(answer(model).logits, answer(plain).logits, rtol=1e-3, atol=1e-4)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(("least", "times"), [(0, 2), (10**9, 0)])
+def test_only_large_models_give_memory_back(least: int, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("refersat.models.optimized.LARGE", least)
+    model = fast(make_model())
+    given: list[int] = []
+    monkeypatch.setattr("refersat.models.optimized.give_back", lambda: given.append(1))
+    answer(model)
+    assert len(given) == times  # after the trunk and after the answer
+
+
+def test_bands_keep_their_units_and_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = torch.arange(2 * 14 * 3.0).view(2, 14, 3)
+    lengths = []
+
+    def work(band: Tensor) -> Tensor:
+        lengths.append(band.shape[1])
+        return 2 * band
+
+    monkeypatch.setattr("refersat.models.optimized.bands.BAND_BYTES", 20)
+    assert torch.equal(in_bands(work, features, 1, unit=2, size=10), 2 * features)
+    assert lengths == [4, 4, 4, 2]
+    in_bands(work, features, 1, unit=7, size=1000)
+    assert lengths[4:] == [7, 7]  # one unit at least
 
 
 @torch.inference_mode()

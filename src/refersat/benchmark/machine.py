@@ -11,6 +11,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from refersat.memory import give_back
+
 SIDES = {"cpu": 2048, "cuda": 8192, "mps": 4096}
 """Of the square matrices whose product gives the peak."""
 
@@ -100,8 +102,16 @@ def synchronize(device: str) -> None:
         torch.mps.synchronize()
 
 
+def forget_peak_memory() -> None:
+    """Have `peak_memory` count from now on, where the system can: on Linux. What was let go of is given back before."""
+    peak = Path("/proc/self/clear_refs")
+    if peak.exists():
+        give_back()
+        peak.write_text("5", encoding="ascii")  # see proc(5)
+
+
 def peak_memory() -> int:
-    """The most memory that this process ever held, mapped files included, in bytes."""
+    """The most bytes that this process held since it started or was told to forget, mapped files included."""
     status = Path("/proc/self/status")
     if status.is_file():  # unlike getrusage, this knows nothing of the process that started this one
         for line in status.read_text(encoding="ascii", errors="replace").splitlines():

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from refersat.benchmark.case import Config, make_inputs, make_model
-from refersat.benchmark.machine import Spread, peak_memory, synchronize
+from refersat.benchmark.machine import Spread, forget_peak_memory, peak_memory, synchronize
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ def run(request: Request) -> dict[str, Any]:
     dtype = getattr(torch, request.dtype)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     model = make_model(request.config, dtype, request.device)
+    forget_peak_memory()  # drawing random weights takes more than any model does
     inputs = make_inputs(request.config, model, request.batch)
     if request.fast:
         optimize(model, torch.device(request.device), dtype, compiled=request.compiled)

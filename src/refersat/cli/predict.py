@@ -93,10 +93,12 @@ def predict(
 
     import refersat
     from refersat.answer_files import write_answers
+    from refersat.cli.collection import uncollected
     from refersat.cli.progress import progress
 
     with output_folder(out), output_folder(explain) if explain else nullcontext():
-        segmenter = refersat.load(model, device=device, dtype=dtype)
+        with uncollected():
+            segmenter = refersat.load(model, device=device, dtype=dtype)
         if verbose:
             say_what_runs(segmenter)
         questions = ((read(path), phrase) for path in images for phrase in plain)

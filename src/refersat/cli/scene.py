@@ -163,10 +163,12 @@ def scene(
     numbers = band_numbers(bands)
 
     import refersat
+    from refersat.cli.collection import uncollected
     from refersat.scene.scene import Scene
 
     with Scene(source, bands=numbers, stretch=ranges, nodata=nodata, aoi=aoi, asset=asset) as opened:
-        segmenter = refersat.load(model, device=device, dtype=dtype)
+        with uncollected():
+            segmenter = refersat.load(model, device=device, dtype=dtype)
         if verbose:
             say_what_runs(segmenter)
         try:

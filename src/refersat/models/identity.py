@@ -9,7 +9,6 @@ from refersat.models import store, zoo
 from refersat.models.checkpoint import Checkpoint
 from refersat.models.folder import CONFIG_FILE
 from refersat.models.pslg import PSLG_FILE, is_pslg
-from refersat.models.pslg.folder import network_folders
 
 _DESCRIPTIONS = {".json", ".txt", ".model", ".spm"}
 """Suffixes of the files beside the weights that change what a model answers: configuration and tokenizer."""
@@ -29,6 +28,8 @@ def model_files(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
         UserError: the folder holds no weights.
     """
     if is_pslg(folder):
+        from refersat.models.pslg.folder import network_folders
+
         own = {PSLG_FILE: store.sha256(folder / PSLG_FILE)}
         parts = {name: model_files(place) for name, place in network_folders(folder).items()}
         weights, descriptions = (

@@ -23,7 +23,6 @@ from refersat.models.official import few, joined, plan_conversion
 from refersat.models.official_config import released_config
 from refersat.models.optimized import optimize
 from refersat.models.pslg import PSLG_FILE, is_pslg
-from refersat.models.pslg.folder import load as load_pslg
 from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model
 from refersat.models.zoo import ModelCard
 from refersat.text.tokenizer import TOKENIZER_FILE, PhraseTokenizer
@@ -145,6 +144,8 @@ def load_model(
     folder, name = locate(name_or_folder)
     card = ModelCard.read(folder)
     if is_pslg(folder):
+        from refersat.models.pslg.folder import load as load_pslg  # OpenCV and more, which other models do without
+
         return LoadedAnswerer(load_pslg(folder, device=torch.device(device)), name, card)
     if peers.is_peer(folder):
         return LoadedAnswerer(peers.load(folder, device=torch.device(device), dtype=dtype), name, card)

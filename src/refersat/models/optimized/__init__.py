@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers.models.sam2.modeling_sam2 import Sam2MaskDecoder
 
+from refersat.memory import give_back
 from refersat.models.beit3 import UnionEncoderLayer
 from refersat.models.convolutions import ResidualConvolutions
 from refersat.models.hiera import ConvolutionalStem, FusedBlock, FusedHiera, resized_positions
@@ -20,6 +21,9 @@ from refersat.models.optimized.decoder import keep_precise
 from refersat.models.optimized.union import FastUnionLayer
 
 __all__ = ["can_optimize", "optimize"]
+
+LARGE = 200_000_000
+"""Parameters from which on memory is given back after the trunk and after the answer; it takes some of the time."""
 
 KEPT_SIZES = 8
 """Sizes of views for which the trunk's positions are kept."""
@@ -57,6 +61,7 @@ def optimize(model: nn.Module, device: torch.device, dtype: torch.dtype, *, comp
         compiled: where the fast forms of this package do not apply, as on a GPU, have PyTorch compile the trunk's
             blocks. Their first run then takes minutes.
     """
+    large = sum(weight.numel() for weight in model.parameters()) > LARGE
     forms = _PACKED if can_optimize(device, dtype) else _COMPILED if compiled else {}
     places = [
         (parent, name)
@@ -74,8 +79,16 @@ def optimize(model: nn.Module, device: torch.device, dtype: torch.dtype, *, comp
                 keep_precise(part)
             if isinstance(part, FusedHiera):
                 part._positions = _kept_positions(part)  # type: ignore[method-assign, assignment]
+            if large and places and (part is model or isinstance(part, FusedHiera)):
+                part.register_forward_hook(_give_back)
+        give_back()
 
 
 def _kept_positions(trunk: FusedHiera) -> Callable[[int, int], Tensor]:
     """`FusedHiera._positions`, worked out once for each size of view. It holds the weights alone, not the trunk."""
     return lru_cache(KEPT_SIZES)(partial(resized_positions, trunk.pos_embed, trunk.pos_embed_window))
+
+
+def _give_back(*_: object) -> None:
+    """A hook: give back the memory that a part of the model used."""
+    give_back()

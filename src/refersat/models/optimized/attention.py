@@ -7,6 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers.models.sam2.modeling_sam2 import do_pool
 
+from refersat.models.optimized.bands import in_bands
+from refersat.models.optimized.packed import PackedLinear
+
 CACHE_BYTES = 8 * 2**20
 """Of attention weights that are computed, normalised and used before the next ones are."""
 
@@ -30,11 +33,12 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return mixed
 
 
-def window_attention(qkv: Tensor, *, heads: int, window: int, stride: int) -> Tensor:
-    """What a Hiera block computes between the projections of its attention.
+def window_attention(features: Tensor, project: PackedLinear, *, heads: int, window: int, stride: int) -> Tensor:
+    """What a Hiera block computes before the output projection of its attention.
 
     Args:
-        qkv: queries, keys and values (B, H, W, 3 C); H and W are multiples of the window.
+        features: (B, H, W, C'); H and W are multiples of the window.
+        project: to queries, keys and values (..., 3 C).
         heads: of the attention.
         window: side of the windows; 0 is one window over everything.
         stride: by which queries are pooled; 1 leaves them.
@@ -42,9 +46,21 @@ def window_attention(qkv: Tensor, *, heads: int, window: int, stride: int) -> Te
     Returns:
         (B, H / stride, W / stride, C).
     """
+    height, width = features.shape[1:3]
+    sides = (window or height, window or width)
+
+    def attended(band: Tensor) -> Tensor:
+        return _attended(project(band), heads=heads, sides=sides, stride=stride)
+
+    places = features.shape[0] * sides[0] * width
+    size = places * project.width * features.element_size()
+    return in_bands(attended, features, 1, unit=sides[0], size=size)
+
+
+def _attended(qkv: Tensor, *, heads: int, sides: tuple[int, int], stride: int) -> Tensor:
+    """Attention within windows of these sides, of queries, keys and values (B, h, W, 3 C)."""
     batch, height, width, channels = qkv.shape
     query, key, value = qkv.view(batch, height, width, 3, channels // 3).unbind(3)
-    sides = (window or height, window or width)
     query_sides = sides
     if stride > 1:
         query = do_pool(query, stride)

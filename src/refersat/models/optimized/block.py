@@ -10,6 +10,7 @@ from transformers.models.sam2.modeling_sam2 import do_pool
 from refersat.models.fusion import ADAPTER_SCALE
 from refersat.models.hiera import FusedBlock
 from refersat.models.optimized.attention import padded, window_attention
+from refersat.models.optimized.bands import in_bands
 from refersat.models.optimized.fusion import FoldedFusion
 from refersat.models.optimized.packed import PackedLinear, side_by_side, summed
 
@@ -43,18 +44,32 @@ class FastBlock(nn.Module):
         self, features: Tensor, text: Tensor | None, text_padding: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         """See `FusedBlock.forward`."""
+        features, text = self._attended(features, text, text_padding)
+        size = self.widen.width * features.element_size()
+        updated = in_bands(self._fed_forward, features.flatten(0, 2), 0, unit=1, size=size).view(features.shape)
+        if len(self.convolutions):
+            updated = self.convolutions(updated.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return updated, text
+
+    def _attended(
+        self, features: Tensor, text: Tensor | None, text_padding: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The features after attention and fusion, and the text stream."""
         normed = self.layer_norm1(features)
         shortcut = features if self.shortcut is None else do_pool(self.shortcut(normed), self.stride)
         height, width = shortcut.shape[1:3]
-        projected = self.query_key_value(padded(normed, self.window))
-        mixed = window_attention(projected, heads=self.heads, window=self.window, stride=self.stride)
+        mixed = window_attention(
+            padded(normed, self.window), self.query_key_value, heads=self.heads, window=self.window, stride=self.stride
+        )
+        del normed  # the next layers need room
         if mixed.shape[1:3] != (height, width):
             mixed = mixed[:, :height, :width].contiguous()
         if self.fusion is not None:
             features, text = self.fusion(self.output(mixed), shortcut, text, text_padding)
         else:
             features = self.output(mixed, residual=shortcut)
-        updated = self.narrow(self.widen(self.layer_norm2(features)), residual=features)
-        if len(self.convolutions):
-            updated = self.convolutions(updated.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return updated, text
+        return features, text
+
+    def _fed_forward(self, features: Tensor) -> Tensor:
+        """(N, C) -> (N, C), of each by itself."""
+        return cast(Tensor, self.narrow(self.widen(self.layer_norm2(features)), residual=features))

@@ -22,6 +22,9 @@ class PackedLinear(nn.Module):
         weight: (out, in), float32 or bfloat16.
         bias: (out,) or None.
         gelu: whether a GELU follows.
+
+    Attributes:
+        width: of what comes out.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, *, gelu: bool = False) -> None:
@@ -29,6 +32,7 @@ class PackedLinear(nn.Module):
         self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), TYPICAL_ROWS)
         self.bias = None if bias is None else bias.detach().clone()
         self.gelu = gelu
+        self.width = weight.shape[0]
 
     @classmethod
     def of(cls, linear: nn.Linear, *, gelu: bool = False) -> PackedLinear:
