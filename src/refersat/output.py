@@ -113,7 +113,7 @@ def mask_tiff(mask: NDArray[np.bool_], image: Image) -> bytes:
 
 
 def picture_png(rgb: NDArray[np.uint8]) -> bytes:
-    """A picture (H, W, 3) as a PNG, in half the time that Pillow takes for as many bytes.
+    """A picture (H, W, 3) as a PNG, in half the time that Pillow takes, for 2 % more bytes.
 
     Pillow tries all five filters on each line; photographs do as well with the first.
     """
@@ -122,7 +122,9 @@ def picture_png(rgb: NDArray[np.uint8]) -> bytes:
         cv2.IMWRITE_PNG_STRATEGY: cv2.IMWRITE_PNG_STRATEGY_DEFAULT,
         cv2.IMWRITE_PNG_FILTER: cv2.IMWRITE_PNG_FILTER_SUB,
     }
-    _, content = cv2.imencode(
+    done, content = cv2.imencode(
         ".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [x for pair in options.items() for x in pair]
     )
+    if not done:
+        raise ValueError(f"a picture of {rgb.shape[1]} x {rgb.shape[0]} cannot be written as a PNG")
     return content.tobytes()

@@ -192,6 +192,13 @@ def test_a_stac_collection_with_its_items(tmp_path: Path) -> None:
     assert "c has 0 images" in str(faults[1])
 
 
+def test_a_raster_goes_before_a_picture_of_it(tmp_path: Path) -> None:
+    """Only the raster knows where on the ground it is."""
+    (tmp_path / "a.json").write_text(json.dumps(item("a", "a.jpg", data={"href": "a.tif", "roles": ["data"]})))
+    (row,) = read_catalogue(str(tmp_path / "a.json"), ["all ships"]).rows
+    assert (row.image, row.fault) == (str(tmp_path / "a.tif"), None)
+
+
 def test_a_stac_item_whose_picture_is_no_geotiff(tmp_path: Path) -> None:
     about = item("a", "a.jpg", preview={"href": "small.png"})
     (tmp_path / "a.json").write_text(json.dumps(about))

@@ -80,8 +80,8 @@ class Answers(nn.Module):
         }
         self.output = RS2Sam2Output(**{**answers, **changes})
 
-    def forward(self, *inputs: Tensor, glance: bool) -> RS2Sam2Output:
-        assert not glance
+    def forward(self, *inputs: Tensor, decoded_alone: bool) -> RS2Sam2Output:
+        assert decoded_alone
         return self.output
 
 

@@ -119,7 +119,10 @@ def _from_outside(*plan: Any) -> Iterator[dict[str, Any]]:
 
     inside: Any = ray.remote(num_cpus=0)(_Inside).remote(*plan)
     while True:
-        outcome: dict[str, Any] | None = ray.get(inside.more.remote())
+        try:
+            outcome: dict[str, Any] | None = ray.get(inside.more.remote())
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from error
         if outcome is None:
             return
         yield outcome

@@ -139,7 +139,8 @@ class Worker:
         began = time.perf_counter()
         results, error = None, None
         try:
-            results = tuple(self._results(unit, image))
+            # How the model came to it is told nowhere, and may be larger than the answer.
+            results = tuple(replace(result, steps=None) for result in self._results(unit, image))
         except Exception as failure:
             error = _reason(failure)
         seconds = prepared.seconds + time.perf_counter() - began

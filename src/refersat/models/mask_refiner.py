@@ -22,6 +22,9 @@ EDGE = 1
 """Cells on either side of an edge in which it may be moved. What is drawn further inside stays: of a kind that it has
 never seen, a refiner would rub out whatever is drawn faintly."""
 
+SURE = 13.8
+"""Logits beyond this are cut: of what is left out for sure, a neighbour's edge should not depend on how sure."""
+
 SOFTNESS = 4.0
 """Logits beyond this are sure; the refiner need not tell them apart."""
 
@@ -66,7 +69,7 @@ class MaskRefiner(nn.Module):
         Returns:
             (B, 1, S, S).
         """
-        drawn = drawn.float()
+        drawn = drawn.float().clamp(-SURE, SURE)
         halfway = _enlarged(drawn, 2)
         marks = torch.cat([halfway.sigmoid(), (halfway / SOFTNESS).tanh()], dim=1).to(seen.dtype)
         features = self.layers(F.gelu(per_phrase(seen, drawn.shape[0]) + self.mask(marks)))

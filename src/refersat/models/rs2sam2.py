@@ -93,7 +93,7 @@ class RS2Sam2Model(WithTokenizer):
         input_ids: Tensor,
         attention_mask: Tensor,
         *,
-        glance: bool = True,
+        decoded_alone: bool = False,
         choice: Callable[[Selection], Tensor] | None = None,
     ) -> RS2Sam2Output:
         """Segment what each phrase names in its image.
@@ -106,7 +106,7 @@ class RS2Sam2Model(WithTokenizer):
             input_ids: (B, L) token ids, begin 0, end 2.
             attention_mask: (B, L) bool, True = real token. Padding is hidden from every attention, so a batch
                 gives what its samples give one by one.
-            glance: also look at the coarser views that the configuration has; a training of what is drawn does not.
+            decoded_alone: only what the decoder draws is wanted, as in its training: no coarser views, no refiner.
             choice: gives logits (B, K) that objects are meant, in the place of the selector's: those of the truth.
         """
         phrases, images = input_ids.shape[0], pixel_values.shape[0]
@@ -114,9 +114,10 @@ class RS2Sam2Model(WithTokenizer):
             raise ValueError(f"{phrases} phrases cannot be shared evenly by {images} images")
         attention_mask = attention_mask.bool()
         heard = self.hear(per_phrase(union_pixel_values, phrases), input_ids, attention_mask)
-        views = self.views(pixel_values) if glance else [pixel_values]
+        views = [pixel_values] if decoded_alone else self.views(pixel_values)
         seen = [self.see(view, heard, attention_mask) for view in views]
-        seen[0] = replace(seen[0], texture=self.texture(pixel_values, seen[0].candidates))
+        if not decoded_alone:
+            seen[0] = replace(seen[0], texture=self.texture(pixel_values, seen[0].candidates))
         return self.draw(heard, seen, input_ids, attention_mask, choice=choice)
 
     def views(self, pixel_values: Tensor) -> list[Tensor]:
@@ -184,20 +185,21 @@ class RS2Sam2Model(WithTokenizer):
             if choice is not None:
                 selection = replace(selection, logits=choice(selection))
             # What is of the kind, or drawn by the decoder, which in the end draws the objects that were taken from it.
-            shown = [torch.maximum(self._plain(m), each.logits) for (m, _, _), each in zip(drawn, found, strict=True)]
+            shown = [torch.maximum(self.plain(m), each.logits) for (m, _, _), each in zip(drawn, found, strict=True)]
             low_res = self._as_drawn(selected_masks(shown, selection))
             score = (object_score + selection.logits.amax(1)) / 2
             if self.config.least_coverage:
                 boxes = selection.outlined(shown, self.config.least_coverage, low_res.shape[-1])
-        logits = _in_pixels(low_res)
+        decoded_logits = _in_pixels(decoded)
+        logits = decoded_logits if selection is None else _in_pixels(low_res)
         if self.refiner is not None and seen[0].texture is not None:
-            logits = self._as_drawn(self.refiner(self._plain(low_res), seen[0].texture))
+            logits = self._as_drawn(self.refiner(self.plain(low_res), seen[0].texture))
         if boxes is not None:
             logits = torch.maximum(logits, self._as_drawn(_in_pixels(boxes)))
         pseudo_logits = heard.pseudo_mask_logits
         return RS2Sam2Output(
             logits=logits,
-            decoded_logits=_in_pixels(decoded),
+            decoded_logits=decoded_logits,
             low_res_logits=low_res,
             pseudo_mask=None if pseudo_logits is None else pseudo_logits.sigmoid(),
             pseudo_mask_logits=pseudo_logits,
@@ -234,14 +236,14 @@ class RS2Sam2Model(WithTokenizer):
 
     def probability(self, logits: Tensor) -> Tensor:
         """Foreground probability in [0, 1] of raw mask logits, any shape; 0.5 lies at `config.mask_threshold`."""
-        return torch.sigmoid(self._plain(logits.float()))
+        return torch.sigmoid(self.plain(logits.float()))
 
-    def _plain(self, logits: Tensor) -> Tensor:
+    def plain(self, logits: Tensor) -> Tensor:
         """Raw mask logits -> those of the same probabilities for a plain sigmoid."""
         return 2 * logits - 1 if self.config.two_class_logit else logits
 
     def _as_drawn(self, logits: Tensor) -> Tensor:
-        """The inverse of `_plain`."""
+        """The inverse of `plain`."""
         return (logits + 1) / 2 if self.config.two_class_logit else logits
 
     def feature_levels(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -89,10 +89,12 @@ def choose_asset(assets: dict[str, Any], name: str, asset: str | None) -> str:
         if asset not in assets or not isinstance(assets[asset].get("href"), str):
             raise UserError(f"{name} has no asset {asset!r}: it has {', '.join(sorted(assets))}")
         return str(assets[asset]["href"])
-    for wanted in _PREFERRED:
-        for called, entry in images.items():
-            if _goes_by(wanted, called, entry):
-                return str(entry["href"])
+    rasters = {called: entry for called, entry in images.items() if not _is_picture(entry)}
+    for among in (rasters, images):  # a picture has no place on the ground
+        for wanted in _PREFERRED:
+            for called, entry in among.items():
+                if _goes_by(wanted, called, entry):
+                    return str(entry["href"])
     if len(images) == 1:
         return str(next(iter(images.values()))["href"])
     raise UserError(f"{name} has {len(images)} images: choose with --asset, from {', '.join(sorted(assets)) or 'none'}")
@@ -107,6 +109,10 @@ def _is_image(called: str, entry: Any) -> bool:
     chosen = any(_goes_by(wanted, called, entry) for wanted in _PREFERRED)
     endings = (*_RASTERS, *_PICTURES) if chosen else _RASTERS
     return str(entry.get("type", "")).startswith("image/") or entry["href"].lower().endswith(endings)
+
+
+def _is_picture(entry: dict[str, Any]) -> bool:
+    return str(entry["href"]).lower().endswith(_PICTURES) or entry.get("type") in ("image/jpeg", "image/png")
 
 
 def _goes_by(wanted: str, called: str, entry: dict[str, Any]) -> bool:

@@ -7,11 +7,14 @@ rest of the model stays as it is meanwhile, so every view need be seen only once
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from itertools import islice
+from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,8 +22,6 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from torch import Tensor
 
-from refersat.data import shapes
-from refersat.data.coco import CocoImage
 from refersat.errors import UserError
 from refersat.models.hiera import per_phrase
 from refersat.models.preprocess import preprocess
@@ -29,13 +30,16 @@ from refersat.models.selection import CHOSEN, NOT_MEANT, Selection
 from refersat.output import output_folder, write_file
 from refersat.text.expressions import Expression
 from refersat.text.phrases import Tokenizer
-from refersat.training.generated import PhraseSampler
+from refersat.training.generated import PhraseSampler, targets_of
 
 LEAST_SURE = 0.5
 """Logit, either way, of the choice of an object."""
 
 TRIES = 3
 """Times as many phrases are made as masks are wanted: some name nothing, or what another one named."""
+
+CELL = 4
+"""Pixels along a side of a cell."""
 
 _INDEX = "drawn.json"
 
@@ -72,30 +76,35 @@ class DrawnViews:
     """
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         try:
             index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
             self.masks = [DrawnMask(**each) for each in index]
-            self._pixels, self._features, self._drawn, self._targets = (
-                np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("pixels", "features", "drawn", "targets")
-            )
+            self.side: int = self._array("pixels").shape[-1]
+            for name in ("features", "drawn", "targets"):
+                self._array(name)
         except (OSError, ValueError, TypeError) as error:
             raise UserError(
                 f"{folder}, which the run has learned from so far, cannot be read ({error}): restore it or begin anew"
             ) from error
-        self.side: int = self._pixels.shape[-1]
+
+    def _array(self, name: str) -> NDArray[Any]:
+        """Opened anew each time: kept ones would be copied whole into the processes that load data."""
+        array: NDArray[Any] = np.load(self._folder / f"{name}.npy", mmap_mode="r")
+        return array
 
     def target(self, mask: DrawnMask) -> NDArray[np.bool_]:
         """The truth (S, S)."""
-        bits = np.unpackbits(self._targets[mask.view, mask.place], count=self.side**2)
+        bits = np.unpackbits(self._array("targets")[mask.view, mask.place], count=self.side**2)
         return bits.reshape(self.side, self.side).astype(np.bool_)
 
     def window(self, mask: DrawnMask, rows: slice, columns: slice) -> tuple[NDArray[np.float16], ...]:
-        """A part of the view, in cells of 4 pixels: pixels (3, 4h, 4w), features (W, h, w), logits drawn (1, h, w)."""
-        fine = tuple(slice(4 * part.start, 4 * part.stop) for part in (rows, columns))
+        """A part of the view, in cells: pixels (3, 4h, 4w), features (W, h, w), logits drawn (1, h, w)."""
+        fine = tuple(slice(CELL * part.start, CELL * part.stop) for part in (rows, columns))
         return (
-            self._pixels[mask.view][:, fine[0], fine[1]],
-            self._features[mask.view][:, rows, columns],
-            self._drawn[mask.view, mask.place][None, rows, columns],
+            self._array("pixels")[mask.view][:, fine[0], fine[1]],
+            self._array("features")[mask.view][:, rows, columns],
+            self._array("drawn")[mask.view, mask.place][None, rows, columns],
         )
 
 
@@ -138,7 +147,7 @@ def look(
             wanted = _of_different_targets(sampler.expressions(shown.scene, context, rng, TRIES * masks))
             expressions = list(islice(wanted, masks))
             if expressions:
-                targets = outlines(shown.scene, expressions, image_size)
+                targets = targets_of(shown.scene, expressions, image_size)
                 questions = (*preprocess([shown.pixels], config), *tokenizer([each.phrase for each in expressions]))
                 with precision:
                     drawn, features, sure = _drawn(model, questions, torch.from_numpy(targets)[:, None])
@@ -154,14 +163,9 @@ def look(
             raise UserError(
                 f"in none of {count} views anything was drawn: the model has learned too little to refine it"
             )
+        assert arrays is not None
+        arrays.flush()
         write_file(folder / _INDEX, json.dumps(index).encode())
-
-
-def outlines(scene: CocoImage, expressions: Sequence[Expression], side: int) -> NDArray[np.bool_]:
-    """The targets (E, side, side) of phrases about a view."""
-    scale = np.array([[side / scene.width, 0, 0], [0, side / scene.height, 0]])
-    scaled = [shapes.warp(shape, scale) for shape in scene.shapes]
-    return np.array([shapes.rasterise([scaled[i] for i in each.targets], side, side) for each in expressions])
 
 
 def _of_different_targets(expressions: Sequence[Expression]) -> Iterator[Expression]:
@@ -193,25 +197,40 @@ def _drawn(model: RS2Sam2Model, questions: Sequence[Tensor], targets: Tensor) ->
 
 
 class _Arrays:
-    """The files of `count` views, in half precision, and the truths in bits."""
+    """The files of `count` views, in half precision, and the truths in bits.
+
+    Raises:
+        UserError: there is no room for them. (Files that are mapped into memory cannot tell that later.)
+    """
 
     def __init__(self, folder: Path, count: int, masks: int, side: int, width: int) -> None:
-        cells = side // 4
-        half, bits = np.float16, np.uint8
-
-        def made(name: str, kind: type[np.generic], *shape: int) -> NDArray[np.generic]:
-            array: NDArray[np.generic] = open_memmap(
-                folder / f"{name}.npy", mode="w+", dtype=kind, shape=(count, *shape)
+        cells = side // CELL
+        kinds: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
+            "pixels": (np.float16, (count, 3, side, side)),
+            "features": (np.float16, (count, width, cells, cells)),
+            "drawn": (np.float16, (count, masks, cells, cells)),
+            "targets": (np.uint8, (count, masks, -(-(side**2) // 8))),
+        }
+        needed = sum(np.dtype(kind).itemsize * prod(shape) for kind, shape in kinds.values())
+        free = shutil.disk_usage(folder).free
+        if needed > free:
+            raise UserError(
+                f"what the model draws of {count:,} views takes {needed / 2**30:.1f} GiB in {folder}, and "
+                f"{free / 2**30:.1f} are free: give fewer `views`, or another --out"
             )
-            return array
-
-        self._pixels = made("pixels", half, 3, side, side)
-        self._features = made("features", half, width, cells, cells)
-        self._drawn = made("drawn", half, masks, cells, cells)
-        self._targets = made("targets", bits, masks, -(-(side**2) // 8))
+        self._pixels, self._features, self._drawn, self._targets = (
+            open_memmap(folder / f"{name}.npy", mode="w+", dtype=kind, shape=shape)
+            for name, (kind, shape) in kinds.items()
+        )
 
     def write(self, number: int, pixels: Tensor, features: Tensor, drawn: Tensor, targets: NDArray[np.bool_]) -> None:
+        """Keep a view."""
         self._pixels[number] = pixels[0].half().numpy()
         self._features[number] = features[0].half().cpu().numpy()
         self._drawn[number, : len(drawn)] = drawn.half().cpu().numpy()
         self._targets[number, : len(targets)] = np.packbits(targets.reshape(len(targets), -1), axis=1)
+
+    def flush(self) -> None:
+        """See that all of it is on the disk."""
+        for array in (self._pixels, self._features, self._drawn, self._targets):
+            array.flush()

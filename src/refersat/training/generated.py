@@ -171,16 +171,11 @@ class PhraseSampler:
     def _sample(self, rng: np.random.Generator, image_size: int, phrases: int) -> View:
         view, expressions = self._view(rng, phrases)
         labels, label_weights, edges = self._labels(view.scene, image_size)
-        scale = np.array([[image_size / view.scene.width, 0, 0], [0, image_size / view.scene.height, 0]])
-        scaled = [shapes.warp(shape, scale) for shape in view.scene.shapes]
         return View(
             name=view.scene.file_name,
             pixels=view.pixels,
             phrases=[expression.phrase for expression in expressions],
-            targets=np.array(
-                [shapes.rasterise([scaled[i] for i in e.targets], image_size, image_size) for e in expressions],
-                dtype=np.bool_,
-            ).reshape(-1, image_size, image_size),
+            targets=targets_of(view.scene, expressions, image_size),
             present=[bool(expression.targets) for expression in expressions],
             boxes=[_box(view.scene, expression) for expression in expressions],
             named=[self._number(expression.category) for expression in expressions],
@@ -243,6 +238,14 @@ class PhraseSampler:
             self._pixels[scene.file_name] = pixels
             self._kept_bytes += pixels.nbytes
         return pixels
+
+
+def targets_of(scene: CocoImage, expressions: Sequence[Expression], side: int) -> NDArray[np.bool_]:
+    """What phrases about a view name, as masks (E, side, side)."""
+    scale = np.array([[side / scene.width, 0, 0], [0, side / scene.height, 0]])
+    scaled = [shapes.warp(shape, scale) for shape in scene.shapes]
+    masks = [shapes.rasterise([scaled[i] for i in each.targets], side, side) for each in expressions]
+    return np.array(masks, dtype=np.bool_).reshape(-1, side, side)
 
 
 def _box(scene: CocoImage, expression: Expression) -> Box | None:

@@ -33,6 +33,7 @@ WRONG_PIXELS = 0.3
 """Weight of cross-entropy beside overlap in a refiner's loss."""
 
 MOST_WRONG = 5.0
+"""Times the object, in cross-entropy; a mask that is altogether elsewhere teaches no more than that."""
 
 TINY = 1e-6
 """Square cells; keeps logarithms of empty boxes finite."""
@@ -118,7 +119,7 @@ class Trainee(AnyTrainee):
             terms = {"refinement": own["refinement"].sum() / totals.phrases}
         elif len(batch.input_ids):
             output: RS2Sam2Output = self.model(
-                batch.pixel_values, batch.union_pixel_values, batch.input_ids, batch.attention_mask, glance=False
+                batch.pixel_values, batch.union_pixel_values, batch.input_ids, batch.attention_mask, decoded_alone=True
             )
             terms, own = self._terms(output, batch, totals)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -295,6 +296,15 @@ class Recipe(_Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
+        if any(stage.only == "refiner" and not stage.phrases_per_view for stage in self.stages):
+            raise ValueError("stages: only: refiner needs masks of each view: phrases_per_view > 0")
+        for before, after in pairwise(self.stages):
+            same = all(getattr(before, name) == getattr(after, name) for name in ("image_size", "views"))
+            if before.only == after.only == "refiner" and not same:
+                raise ValueError(
+                    "stages: two with only: refiner one after the other learn from the same views: give both the same "
+                    "image_size and views"
+                )
         if not self.stages[-1].phrases_per_view:
             raise ValueError("stages: the last stage must train all that will run: phrases_per_view > 0")
         if not self.loss.categories and any(not stage.phrases_per_view for stage in self.stages):

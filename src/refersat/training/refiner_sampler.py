@@ -11,11 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from refersat.training.batch import AnyBatch
-from refersat.training.drawn_views import DrawnMask, DrawnViews
+from refersat.training.drawn_views import CELL, DrawnMask, DrawnViews
 from refersat.training.schedule import Schedule
-
-CELL = 4
-"""Pixels along a side."""
 
 WINDOW = 0.5
 """Side of the windows, as a share of the view's."""

@@ -118,6 +118,8 @@ class RunFolder:
             self._write_recipe(recipe)
             for left in (self.log, self.samples, *self.path.glob("layouts-*.safetensors")):
                 left.unlink(missing_ok=True)
+            for left in self.path.glob("drawn-*"):
+                shutil.rmtree(left)
             self._tidy()
 
     def go_on(self, recipe: Recipe, step: int) -> list[str]:
