@@ -5,6 +5,9 @@ from __future__ import annotations
 import ctypes
 import sys
 
+LARGE_MODEL = 200_000_000
+"""Parameters from which on a model's memory is worth some time: what an answer needs at once is gigabytes."""
+
 
 def give_back() -> None:
     """Free pages between what is in use go back to the system; nothing happens where the C library is not glibc.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from refersat.box import Box
+from refersat.memory import LARGE_MODEL
 from refersat.models.preprocess import preprocess
 from refersat.models.rs2sam2 import RS2Sam2Model
 from refersat.models.rs2sam2_output import RS2Sam2Output
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 TOGETHER = 8
 """Phrases about one image that run together on a CPU: beyond that, their shared work no longer shows."""
-
-LARGE_MODEL = 200_000_000  # parameters; from here on, what several phrases need at once is gigabytes
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers.models.sam2.modeling_sam2 import Sam2MaskDecoder
 
-from refersat.memory import give_back
+from refersat.memory import LARGE_MODEL, give_back
 from refersat.models.beit3 import UnionEncoderLayer
 from refersat.models.convolutions import ResidualConvolutions
 from refersat.models.hiera import ConvolutionalStem, FusedBlock, FusedHiera, resized_positions
@@ -21,9 +21,6 @@ from refersat.models.optimized.decoder import keep_precise
 from refersat.models.optimized.union import FastUnionLayer
 
 __all__ = ["can_optimize", "optimize"]
-
-LARGE = 200_000_000
-"""Parameters from which on memory is given back after the trunk and after the answer; it takes some of the time."""
 
 KEPT_SIZES = 8
 """Sizes of views for which the trunk's positions are kept."""
@@ -61,7 +58,8 @@ def optimize(model: nn.Module, device: torch.device, dtype: torch.dtype, *, comp
         compiled: where the fast forms of this package do not apply, as on a GPU, have PyTorch compile the trunk's
             blocks. Their first run then takes minutes.
     """
-    large = sum(weight.numel() for weight in model.parameters()) > LARGE
+    # Memory is given back after the trunk and after the answer; that takes some of the time.
+    gives_back = sum(weight.numel() for weight in model.parameters()) >= LARGE_MODEL
     forms = _PACKED if can_optimize(device, dtype) else _COMPILED if compiled else {}
     places = [
         (parent, name)
@@ -79,7 +77,7 @@ def optimize(model: nn.Module, device: torch.device, dtype: torch.dtype, *, comp
                 keep_precise(part)
             if isinstance(part, FusedHiera):
                 part._positions = _kept_positions(part)  # type: ignore[method-assign, assignment]
-            if large and places and (part is model or isinstance(part, FusedHiera)):
+            if gives_back and places and (part is model or isinstance(part, FusedHiera)):
                 part.register_forward_hook(_give_back)
         give_back()
 
