@@ -101,6 +101,7 @@ class ControlAnswerer:
     dtype = torch.float32
     mask_threshold = 0.0
     phrases_at_once = 8
+    images_at_once = 1
 
     def __init__(self, network: Control, tokenizer: PhraseTokenizer) -> None:
         self.network = network.eval()
@@ -185,7 +186,7 @@ def main() -> None:
         sentences = corpus(np.random.default_rng(0), 20_000)
         tokenizer = train_tokenizer(sentences, Path(folder), 499, max_length=LONGEST)
         sampler = PhraseSampler(recipe, source, tokenizer, RS2Sam2Config.built_in())
-        network = Control(tokenizer.vocab_size)
+        network = Control(tokenizer.vocab_size).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         steps, loss = learn(
             network,
             lambda step: cast(Batch, sampler.batches(step, schedule, [range(arguments.views)])[0]),

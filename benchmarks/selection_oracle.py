@@ -59,10 +59,12 @@ def rows(loaded: LoadedModel, samples: list[Sample], *, every: int) -> Iterator[
             questions = (*preprocess([image], config), *loaded.tokenizer([each.phrase for each, _ in some]))
             output = loaded.model(*questions)
             selection = output.selection
-            meant = selection.meant(torch.stack([torch.from_numpy(truth).float()[None] for _, truth in some]))
-            meant &= selection.sightings.objects.scores > 0
-            truth_chosen = torch.where(meant, SURELY, NOT_MEANT)
-            right = loaded.model(*questions, choice=lambda _, logits=truth_chosen: logits).logits
+            targets = torch.stack([torch.from_numpy(truth).float()[None] for _, truth in some])
+            meant = _meant(selection, targets)
+            right = loaded.model(
+                *questions,
+                choice=lambda offered, targets=targets: torch.where(_meant(offered, targets), SURELY, NOT_MEANT),
+            ).logits
             for k, (sample, truth) in enumerate(some):
                 yield {
                     "all": "all",
@@ -75,6 +77,12 @@ def rows(loaded: LoadedModel, samples: list[Sample], *, every: int) -> Iterator[
                     "grid": iou(full_size(_reduced(truth, output.low_res_logits.shape[-2:]) - 0.5, truth), truth),
                     **_choice(selection.logits[k], meant[k]),
                 }
+
+
+def _meant(selection: Selection, targets: Tensor) -> Tensor:
+    """Which of the objects (B, K) that were found the truth (B, 1, H, W) means."""
+    meant: Tensor = selection.meant(targets) & (selection.sightings.objects.scores > 0)
+    return meant
 
 
 def _choice(logits: Tensor, meant: Tensor) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -83,6 +83,15 @@ def fake_loaded_model(model: Any) -> Any:
 
     tokenizer: Any = tokens
     return LoadedModel(model=model, tokenizer=tokenizer, name="fake", card=None)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """With more of them, a few batches are worked on side by side, and finish in any order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -116,6 +116,7 @@ def test_a_batch_gives_what_one_by_one_gives(make_segmenter: Make) -> None:
             np.testing.assert_array_equal(one.mask, other.mask)
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_batches_are_cut_and_read_only_when_their_turn_comes(
     make_segmenter: Make, bright_square: NDArray[np.uint8]
 ) -> None:
@@ -135,6 +136,7 @@ def test_batches_are_cut_and_read_only_when_their_turn_comes(
     assert ask._answerer.model.batch_sizes == [2, 2, 1]
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_on_a_cpu_the_phrases_about_one_image_run_together(
     make_segmenter: Make, geotiff: Path, bright_square: NDArray[np.uint8]
 ) -> None:
@@ -286,20 +288,19 @@ def test_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     able = {"avx512_bf16": True}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
-    assert device.choose_dtype("auto", cpu, large=True) == torch.bfloat16
-    assert device.choose_dtype("auto", cpu, large=False) == torch.float32
+    assert device.choose_dtype("auto", cpu) == torch.bfloat16
     able.clear()
-    assert device.choose_dtype("auto", cpu, large=True) == torch.float32
-    assert device.choose_dtype("bfloat16", cpu, large=False) == torch.bfloat16
+    assert device.choose_dtype("auto", cpu) == torch.float32
+    assert device.choose_dtype("bfloat16", cpu) == torch.bfloat16
     monkeypatch.delattr(torch.cpu, "get_capabilities")  # as in the oldest PyTorch that is supported
     for name, answer in (("_is_avx512_bf16_supported", False), ("_is_amx_tile_supported", True)):
         monkeypatch.setattr(torch.cpu, name, lambda answer=answer: answer)
     assert device.computes_in_bfloat16(cpu)
     for supported, expected in ((True, torch.bfloat16), (False, torch.float32)):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda answer=supported, **_: answer)
-        assert device.choose_dtype("auto", cuda, large=False) == expected
+        assert device.choose_dtype("auto", cuda) == expected
     with pytest.raises(UserError, match="float16"):
-        device.choose_dtype("float16", cpu, large=False)
+        device.choose_dtype("float16", cpu)
 
 
 def test_load_hands_device_and_dtype_on(fake_model: torch.nn.Module, bright_square: NDArray[np.uint8]) -> None:

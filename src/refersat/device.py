@@ -7,7 +7,6 @@ import torch
 from refersat.errors import UserError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-LARGE_WEIGHTS = 400_000_000  # bytes, 200 million parameters in half precision: from here on bfloat16 pays on a CPU
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -31,10 +30,8 @@ def choose_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
-def choose_dtype(name: str, device: torch.device, *, large: bool) -> torch.dtype:
-    """The number format of that name; "auto" takes bfloat16 where it is fast, else float32.
-
-    That is on CUDA GPUs that compute in it, and for `large` models (files above `LARGE_WEIGHTS`) on CPUs that do.
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The number format of that name; "auto" takes bfloat16 on GPUs and CPUs that compute in it, else float32.
 
     Raises:
         UserError: no such format.
@@ -43,8 +40,7 @@ def choose_dtype(name: str, device: torch.device, *, large: bool) -> torch.dtype
         return DTYPES[name]
     if name != "auto":
         raise UserError(f"unknown dtype {name!r}: give auto, {' or '.join(DTYPES)}")
-    fast = computes_in_bfloat16(device) and (device.type == "cuda" or large)
-    return torch.bfloat16 if fast else torch.float32
+    return torch.bfloat16 if computes_in_bfloat16(device) else torch.float32
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:
@@ -53,7 +49,16 @@ def computes_in_bfloat16(device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return False
-    if not hasattr(torch.cpu, "get_capabilities"):  # before PyTorch 2.11
-        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-    abilities = torch.cpu.get_capabilities()
-    return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
+    return multiplies_blocks() or _processor_has("avx512_bf16", older="_is_avx512_bf16_supported")
+
+
+def multiplies_blocks() -> bool:
+    """Whether the processor has instructions that multiply whole blocks in bfloat16 (Intel's AMX)."""
+    return _processor_has("amx_bf16", older="_is_amx_tile_supported")
+
+
+def _processor_has(instructions: str, *, older: str) -> bool:
+    """`older` is how PyTorch before 2.11 is asked."""
+    if hasattr(torch.cpu, "get_capabilities"):
+        return bool(torch.cpu.get_capabilities().get(instructions))
+    return bool(getattr(torch.cpu, older)())

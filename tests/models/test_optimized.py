@@ -13,11 +13,13 @@ from parity import CASES, errors, filled_model, inputs, load_case, record
 from torch import Tensor
 
 from refersat.models.hiera import ConvolutionalStem, FusedBlock
+from refersat.models.mask_refiner import MaskRefiner
 from refersat.models.optimized import can_optimize, optimize
 from refersat.models.optimized.attention import attend
 from refersat.models.optimized.bands import in_bands
 from refersat.models.optimized.convolutions import FastStem, PackedConvolution
 from refersat.models.optimized.packed import PackedLinear, side_by_side, summed
+from refersat.models.optimized.refiner import FastRefiner
 from refersat.models.rs2sam2 import RS2Sam2Model
 from tests.models.tiny_rs2sam2 import CONFIGURATIONS, IDS, MASK, answer, make_model, numbers, views
 
@@ -29,6 +31,11 @@ def fast(model: RS2Sam2Model, dtype: torch.dtype = torch.float32) -> RS2Sam2Mode
     model = copy.deepcopy(model)
     optimize(model, CPU, dtype)
     return model
+
+
+def needs(dtype: torch.dtype) -> pytest.MarkDecorator:
+    # Without oneDNN's kernels the plain model runs, which test_another_device_keeps_the_plain_model covers.
+    return pytest.mark.skipif(not can_optimize(CPU, dtype), reason=f"this processor has no fast form in {dtype}")
 
 
 def half(tensor: Tensor) -> Tensor:
@@ -114,6 +121,23 @@ def test_several_phrases_about_one_image_give_what_each_gives_alone() -> None:
         torch.testing.assert_close(together.logits[row], alone.logits[0], rtol=1e-4, atol=1e-4)
 
 
+@given(height=st.integers(8, 30), width=st.integers(8, 30), phrases=st.integers(1, 3), seed=st.integers(0, 99))
+@settings(max_examples=30, deadline=None)
+@torch.inference_mode()
+def test_the_refiner_sees_all_that_counts(height: int, width: int, phrases: int, seed: int) -> None:
+    torch.manual_seed(seed)
+    plain = MaskRefiner(5, 6).eval()
+    torch.nn.init.normal_(plain.correction.weight)  # a fresh one corrects nothing
+    # Of masks one shows nothing, the others an object: all of its edges are in a part of the image.
+    drawn = torch.full((2 * phrases, 1, height, width), -3.0)
+    for number in range(1, len(drawn)):
+        top, left = (int(torch.randint(0, side - 3, ())) for side in (height, width))
+        drawn[number, :, top : top + 3, left : left + 4] = 2 * torch.rand(()) + 0.1
+    drawn += 0.05 * torch.randn_like(drawn)
+    seen = plain.look(torch.randn(2, 3, 4 * height, 4 * width), torch.randn(2, 5, height, width))
+    torch.testing.assert_close(FastRefiner(plain)(drawn, seen), plain(drawn, seen), atol=1e-4, rtol=1e-4)
+
+
 def test_optimizing_twice_changes_nothing() -> None:
     model = fast(make_model())
     modules = list(model.modules())
@@ -159,10 +183,20 @@ def test_attention_in_pieces_is_attention(shape: tuple[int, int, int], monkeypat
     groups, rows, columns = shape
     query = torch.randn(groups, rows, 8)
     key, value = torch.randn(2, groups, columns, 8)
-    expected = torch.softmax(query @ key.transpose(1, 2), -1) @ value
+    expected = torch.softmax(query @ key.transpose(1, 2) * 8**-0.5, -1) @ value
     for room in (4, 4 * 7 * columns, 4 * 2 * rows * columns, 2**20):
         monkeypatch.setattr("refersat.models.optimized.attention.CACHE_BYTES", room)
         torch.testing.assert_close(attend(query, key, value), expected)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("blocks", [False, True])
+def test_attention_of_a_large_window_in_bfloat16(blocks: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("refersat.models.optimized.attention.CACHE_BYTES", 64)
+    monkeypatch.setattr("refersat.models.optimized.attention.multiplies_blocks", lambda: blocks)
+    query, key, value = torch.randn(3, 2, 70, 8).bfloat16()
+    expected = torch.softmax((query @ key.transpose(1, 2)).float() * 8**-0.5, -1) @ value.float()
+    torch.testing.assert_close(attend(query, key, value).float(), expected, rtol=0.02, atol=0.02)
 
 
 @torch.inference_mode()
@@ -176,11 +210,6 @@ def test_packed_layers_are_the_layers() -> None:
     back, other = torch.nn.Linear(20, 4), torch.nn.Linear(7, 4)
     expected = back(joined[..., :20]) + 0.5 * other(joined[..., 20:])
     torch.testing.assert_close(summed([back, other], [1, 0.5])(joined), expected)
-
-
-def needs(dtype: torch.dtype) -> pytest.MarkDecorator:
-    # Without oneDNN's kernels the plain model runs, which test_another_device_keeps_the_plain_model covers.
-    return pytest.mark.skipif(not can_optimize(CPU, dtype), reason=f"this processor has no fast form in {dtype}")
 
 
 @pytest.mark.parametrize(

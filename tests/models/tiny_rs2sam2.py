@@ -86,6 +86,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 }
 CONFIGURATIONS["three views"] = CONFIGURATIONS["two views"] | {"glance": 0.25}
 CONFIGURATIONS["two views, refined"] = CONFIGURATIONS["two views"] | {"refiner_width": 8}
+CONFIGURATIONS["second look"] = CONFIGURATIONS["two views, refined"] | {"second_look": True}
 IDS = torch.tensor([[0, 5, UNKNOWN_TOKEN, 7, 30, 2], [0, 9, 2, 3, 3, 3], [0, UNKNOWN_TOKEN, 8, 2, 3, 3]])
 LENGTHS = (6, 3, 4)
 MASK = torch.tensor([[place < length for place in range(6)] for length in LENGTHS])

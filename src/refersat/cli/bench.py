@@ -65,7 +65,7 @@ def model(
 
     where = choose_device(device)
     on_cpu = where.type == "cpu"
-    number_format: Any = str(choose_dtype(dtype, where, large=config == "large")).removeprefix("torch.")
+    number_format: Any = str(choose_dtype(dtype, where)).removeprefix("torch.")
     options = Options(
         config=config,
         device=str(where),

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from refersat.models.candidates import Candidates, Survey
+from refersat.models.preprocess import reduced
 from refersat.models.rs2sam2 import RS2Sam2Model
 from refersat.models.rs2sam2_output import Heard, Seen
 
@@ -20,8 +21,9 @@ BATCH = "batch"
 TOKENS = "tokens"
 """The two dimensions that are free: pairs of an image and a phrase, and tokens of the longest phrase among them."""
 
-VIEWS = ("", "_glance", "_far")
-"""Behind the names of what was seen in each view; the coarser ones some models have."""
+VIEWS = ("", "_glance", "_far", "_farthest")
+"""Behind the names of what was seen in each view; the coarser ones some models have. A graph always takes the second
+look: what it does may not depend on what it sees."""
 
 _PER_TOKEN = {"input_ids", "attention_mask", "text"}
 _EXAMPLE_BATCH = 2  # one would be taken for a constant
@@ -85,7 +87,10 @@ class ImageEncoder(nn.Module):
         nothing = pixels.new_empty(pixels.shape[0], 0)
         heard = Heard(given.get("prompt_token", nothing), given.get("text"), None)
         outputs: dict[str, Tensor] = {}
-        for view, shown in zip(VIEWS, self.part.views(pixels), strict=False):
+        views, coarsest = self.part.views(pixels), self.part.config.second_glance
+        if coarsest is not None:
+            views.append(reduced(pixels, coarsest))
+        for view, shown in zip(VIEWS, views, strict=False):
             seen = self.part.see(shown, heard, given.get("attention_mask", nothing.bool()))
             fine, middle = seen.details
             outputs |= {f"image_embedding{view}": seen.image}
@@ -111,13 +116,15 @@ class Decoder(nn.Module):
         self.takes = ["prompt_token"]
         if model.mask_prompt is not None:
             self.takes.append("pseudo_mask_logits")
-        self.views = VIEWS[: 1 + len(model.config.glances)]
+        always = 1 + len(model.config.glances)
+        self.views, self.again = VIEWS[:always], VIEWS[always] if model.config.second_look else None
         names = ["image_embedding", "details_fine", "details_middle"]
         if model.candidates is not None:
             names += ["candidate_logits", "candidate_marks", "survey_edges"]
         if model.selector is not None:
             names.append("survey_features")
-        self.takes += [name + view for view in self.views for name in names]
+        views = self.views if self.again is None else (*self.views, self.again)
+        self.takes += [name + view for view in views for name in names]
         if model.refiner is not None:
             self.takes.append("texture")
         if model.selector is not None:
@@ -127,11 +134,13 @@ class Decoder(nn.Module):
         """Tensors by their names in, tensors by their names out."""
         token = given["prompt_token"]
         unread = token.new_empty(token.shape[0], 0)
+        again = self.again
         output = self.part.draw(
             Heard(token, None, given.get("pseudo_mask_logits")),
             [self._seen(given, view, unread) for view in self.views],
             given.get("input_ids", unread),
             given.get("attention_mask", unread),
+            again=None if again is None else lambda: self._seen(given, again, unread),
         )
         assert output.logits is not None and output.presence_logits is not None
         return {"logits": output.logits, "presence_logits": output.presence_logits}

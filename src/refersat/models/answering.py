@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 TOGETHER = 8
 """Phrases about one image that run together on a CPU: beyond that, their shared work no longer shows."""
 
+BESIDE = 4
+"""Images that a CPU answers side by side: Python runs one thread at a time, for a fifth of what they all do."""
+
 
 @dataclass(frozen=True, eq=False)
 class RS2Sam2Steps:
@@ -80,6 +83,10 @@ class Answerer(Protocol):
     def phrases_at_once(self) -> int:
         """How many phrases about one image a CPU answers best together, with a thought for its memory."""
 
+    @property
+    def images_at_once(self) -> int:
+        """How many images a CPU answers best side by side; 1 also if only one thread may ask at a time."""
+
     def probability(self, logits: Tensor) -> Tensor:
         """Foreground probability in [0, 1] of mask logits, any shape."""
 
@@ -130,6 +137,11 @@ class RS2Sam2Answerer:
         config = self.model.config
         shares = config.block_fusion not in ("uni", "bi") or config.fusion_from_block > 0
         return TOGETHER if shares or self.parameters < LARGE_MODEL else 1
+
+    @property
+    def images_at_once(self) -> int:
+        """One for a large model: its layers keep all cores busy, and take gigabytes."""
+        return BESIDE if self.parameters < LARGE_MODEL else 1
 
     def probability(self, logits: Tensor) -> Tensor:
         """See `RS2Sam2Model.probability`."""

@@ -51,6 +51,8 @@ class RS2Sam2Config(PreTrainedConfig):
             `candidate_width`.
         glance: side of the coarsest view in which objects are looked for, too, as a share of the first one's, 0.5 or
             0.25: each view has half the side of the one before, to 32 px (`sightings`); 0 is without.
+        second_look: has phrases of which no object seems to be meant choose again, among the objects of one more view
+            that is half as large as the coarsest; it is looked at for their sake alone. Needs `selection`.
         least_coverage: where of no object that is chosen so much is drawn, as a share, all of them are drawn as their
             boxes with round corners: their name may be none that the model learned. 0 leaves it at that.
         refiner_width: of the layers that draw masks again in pixels (`mask_refiner`); 0, as in SAM 2, is without. Needs
@@ -91,6 +93,7 @@ class RS2Sam2Config(PreTrainedConfig):
     candidate_width: int = 0
     selection: bool = False
     glance: float = 0.0
+    second_look: bool = False
     least_coverage: float = 0.0
     refiner_width: int = 0
     mlp_adapter: bool = True
@@ -161,6 +164,8 @@ class RS2Sam2Config(PreTrainedConfig):
             raise ValueError(f"glance must be one of {', '.join(map(str, GLANCES))}, not {self.glance}")
         if self.glance and not self.selection:
             raise ValueError("glance needs selection: it finds more objects to choose from")
+        if self.second_look and not self.selection:
+            raise ValueError("second_look needs selection: it finds more objects to choose from")
         if not 0 <= self.least_coverage < 1:
             raise ValueError(f"least_coverage must be a share, from 0 to below 1, not {self.least_coverage}")
         if self.least_coverage and not self.selection:
@@ -242,6 +247,11 @@ class RS2Sam2Config(PreTrainedConfig):
     def glances(self) -> tuple[float, ...]:
         """Sides of the coarser views as shares of the first one's."""
         return GLANCES[self.glance]
+
+    @property
+    def second_glance(self) -> float | None:
+        """Side of the view of the second look as a share of the first one's, if there is one."""
+        return min((1.0, *self.glances)) / 2 if self.second_look else None
 
     @property
     def union_encoder_options(self) -> UnionEncoderOptions:

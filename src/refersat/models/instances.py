@@ -27,6 +27,9 @@ LEAST_LIKENESS = 0.1
 
 ALMOST_NOTHING = 1e-6
 
+AT_ONCE = 1024
+"""Boxes that are compared with all objects."""
+
 
 @dataclass(frozen=True)
 class Instances:
@@ -89,7 +92,7 @@ def find_instances(probability: Tensor, edges: Tensor, *, count: int) -> Instanc
     count = len(kept)
     there, chosen = chosen >= 0, chosen.clamp(min=0)
     found = boxes.gather(1, chosen[..., None].expand(-1, -1, 4)) * there[..., None]
-    likeness, owners = overlaps(every_box, found).max(-1)
+    likeness, owners = _likeliest(every_box, found)
     owners = torch.where(likeness > LEAST_LIKENESS, owners, count)
     return Instances(
         boxes=found,
@@ -129,6 +132,13 @@ def area(boxes: Tensor) -> Tensor:
     """Of boxes (..., 4); 0 where they end before they begin."""
     x0, y0, x1, y1 = boxes.unbind(-1)
     return (x1 - x0).clamp(min=0) * (y1 - y0).clamp(min=0)
+
+
+def _likeliest(boxes: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """Which of the others (N, Q, 4) each box (N, P, 4) overlaps most: the IoU and which (N, P)."""
+    # in parts that stay in the cache: every step of it is a pass over P x Q numbers
+    parts = [overlaps(part, others).max(-1) for part in torch.split(boxes, AT_ONCE, dim=1)]
+    return torch.cat([likeness for likeness, _ in parts], 1), torch.cat([which for _, which in parts], 1)
 
 
 def _centredness(edges: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ class MaskRefiner(nn.Module):
             (N, width, S/2, S/2).
         """
         seen = self.texture(self.pixels(F.pixel_unshuffle(pixel_values, BLOCK)))
-        return cast(Tensor, seen + _enlarged(self.features(features), 2))
+        return cast(Tensor, seen + enlarged(self.features(features), 2))
 
     def forward(self, drawn: Tensor, seen: Tensor) -> Tensor:
         """Masks in cells -> masks in pixels; both are logits for a plain sigmoid.
@@ -70,14 +70,18 @@ class MaskRefiner(nn.Module):
             (B, 1, S, S).
         """
         drawn = drawn.float().clamp(-SURE, SURE)
-        halfway = _enlarged(drawn, 2)
+        correction = self.correct(drawn, per_phrase(seen, drawn.shape[0]))
+        return enlarged(drawn, 4) + enlarged(edges_of(drawn), 4) * correction
+
+    def correct(self, drawn: Tensor, seen: Tensor) -> Tensor:
+        """What is to be added to masks (B, 1, h, w) near edges: (B, 1, 4h, 4w); `seen` is (B, width, 2h, 2w)."""
+        halfway = enlarged(drawn, 2)
         marks = torch.cat([halfway.sigmoid(), (halfway / SOFTNESS).tanh()], dim=1).to(seen.dtype)
-        features = self.layers(F.gelu(per_phrase(seen, drawn.shape[0]) + self.mask(marks)))
-        correction = F.pixel_shuffle(self.correction(features), BLOCK).float()
-        return _enlarged(drawn, 4) + _enlarged(_edges(drawn), 4) * correction
+        features = self.layers(F.gelu(seen + self.mask(marks)))
+        return F.pixel_shuffle(self.correction(features), BLOCK).float()
 
 
-def _edges(drawn: Tensor) -> Tensor:
+def edges_of(drawn: Tensor) -> Tensor:
     """(B, 1, h, w): 1 in cells near the edge of what is drawn, else 0."""
     inside = (drawn > 0).to(drawn.dtype)
     return _widened(inside) + _widened(1 - inside) - 1
@@ -87,6 +91,7 @@ def _widened(cells: Tensor) -> Tensor:
     return F.max_pool2d(cells, kernel_size=2 * EDGE + 1, stride=1, padding=EDGE)
 
 
-def _enlarged(values: Tensor, times: int) -> Tensor:
+def enlarged(values: Tensor, times: int) -> Tensor:
+    """(B, C, h, w) -> (B, C, times h, times w)."""
     size = [times * side for side in values.shape[-2:]]
     return F.interpolate(values, size=size, mode="bilinear", align_corners=False)

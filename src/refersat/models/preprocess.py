@@ -53,3 +53,9 @@ def normalise(image: np.ndarray) -> Tensor:
 
 def _resize(pixels: Tensor, side: int, *, antialias: bool) -> Tensor:
     return F.interpolate(pixels, size=(side, side), mode="bilinear", align_corners=False, antialias=antialias)
+
+
+def reduced(pixel_values: Tensor, share: float) -> Tensor:
+    """A coarser view: (N, 3, S, S) -> (N, 3, S', S'), S' the multiple of 32 nearest to that share of S."""
+    side = max(1, round(pixel_values.shape[-1] * share / 32)) * 32
+    return F.interpolate(pixel_values, (side, side), mode="area")

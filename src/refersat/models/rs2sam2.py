@@ -32,8 +32,9 @@ from refersat.models.fusion import Adapter, BlockFusion, EncoderFusion
 from refersat.models.hiera import FusedHiera, per_phrase
 from refersat.models.mask_prompt import MaskPromptGenerator, as_mask_prompt
 from refersat.models.mask_refiner import MaskRefiner
+from refersat.models.preprocess import reduced
 from refersat.models.rs2sam2_output import Heard, RS2Sam2Output, Seen
-from refersat.models.selected_masks import selected_masks
+from refersat.models.selected_masks import Meant
 from refersat.models.selection import FIRST_BIAS, InstanceSelector, Selection
 from refersat.models.tracing import surely
 from refersat.models.with_tokenizer import WithTokenizer
@@ -114,16 +115,17 @@ class RS2Sam2Model(WithTokenizer):
             raise ValueError(f"{phrases} phrases cannot be shared evenly by {images} images")
         attention_mask = attention_mask.bool()
         heard = self.hear(per_phrase(union_pixel_values, phrases), input_ids, attention_mask)
-        views = [pixel_values] if decoded_alone else self.views(pixel_values)
-        seen = [self.see(view, heard, attention_mask) for view in views]
-        if not decoded_alone:
-            seen[0] = replace(seen[0], texture=self.texture(pixel_values, seen[0].candidates))
-        return self.draw(heard, seen, input_ids, attention_mask, choice=choice)
+        if decoded_alone:
+            return self.draw(heard, [self.see(pixel_values, heard, attention_mask)], input_ids, attention_mask)
+        seen = [self.see(view, heard, attention_mask) for view in self.views(pixel_values)]
+        seen[0] = replace(seen[0], texture=self.texture(pixel_values, seen[0].candidates))
+        coarsest = self.config.second_glance
+        again = None if coarsest is None else lambda: self.see(reduced(pixel_values, coarsest), heard, attention_mask)
+        return self.draw(heard, seen, input_ids, attention_mask, choice=choice, again=again)
 
     def views(self, pixel_values: Tensor) -> list[Tensor]:
-        """The views (N, 3, S, S) in which objects are looked for, S the nearest multiple of 32, the finest first."""
-        sides = [max(1, round(pixel_values.shape[-1] * share / 32)) * 32 for share in self.config.glances]
-        return [pixel_values, *(F.interpolate(pixel_values, (side, side), mode="area") for side in sides)]
+        """The views (N, 3, S, S) in which objects are always looked for, the finest first."""
+        return [pixel_values, *(reduced(pixel_values, share) for share in self.config.glances)]
 
     def hear(self, union_pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Heard:
         """What each phrase says about its image; arguments as in `forward`, with one image for each phrase."""
@@ -174,22 +176,24 @@ class RS2Sam2Model(WithTokenizer):
         attention_mask: Tensor,
         *,
         choice: Callable[[Selection], Tensor] | None = None,
+        again: Callable[[], Seen] | None = None,
     ) -> RS2Sam2Output:
-        """The masks, from what was heard and seen in one view or more, the finest first; arguments as above."""
-        drawn = [self._decode(heard, view) for view in seen]
-        decoded, object_score, iou_scores = drawn[0]
+        """The masks, from what was heard and seen in one view or more, the finest first; arguments as above.
+
+        `again` gives what a coarser view shows; it is for phrases of which no object in the others seems to be meant.
+        """
+        decoded, object_score, iou_scores = self._decode(heard, seen[0])
         low_res, score, selection, boxes = decoded, object_score, None, None
-        found = [view.candidates for view in seen if view.candidates is not None]
         if self.selector is not None:
-            selection = self.selector([each.survey for each in found], input_ids, attention_mask)
-            if choice is not None:
-                selection = replace(selection, logits=choice(selection))
-            # What is of the kind, or drawn by the decoder, which in the end draws the objects that were taken from it.
-            shown = [torch.maximum(self.plain(m), each.logits) for (m, _, _), each in zip(drawn, found, strict=True)]
-            low_res = self._as_drawn(selected_masks(shown, selection))
+            drawn = [decoded, *(self._decode(heard, view)[0] for view in seen[1:])]
+            meant = self._meant(seen, drawn, input_ids, attention_mask, choice)
+            selection = meant.selection
+            if again is not None and not surely(~selection.unsure()):
+                coarse = again()
+                drawn.append(self._decode(heard, coarse)[0])
+                meant = meant.if_unsure(self._meant([*seen, coarse], drawn, input_ids, attention_mask, choice))
+            low_res, boxes = self._as_drawn(meant.masks), meant.boxes
             score = (object_score + selection.logits.amax(1)) / 2
-            if self.config.least_coverage:
-                boxes = selection.outlined(shown, self.config.least_coverage, low_res.shape[-1])
         decoded_logits = _in_pixels(decoded)
         logits = decoded_logits if selection is None else _in_pixels(low_res)
         if self.refiner is not None and seen[0].texture is not None:
@@ -214,6 +218,24 @@ class RS2Sam2Model(WithTokenizer):
             candidates=seen[0].candidates,
             selection=selection,
         )
+
+    def _meant(
+        self,
+        seen: Sequence[Seen],
+        drawn: Sequence[Tensor],
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        choice: Callable[[Selection], Tensor] | None,
+    ) -> Meant:
+        """What phrases mean among the objects in views, in each of which the decoder has drawn (B, 1, h, w)."""
+        assert self.selector is not None
+        found = [view.candidates for view in seen if view.candidates is not None]
+        selection = self.selector([each.survey for each in found], input_ids, attention_mask)
+        if choice is not None:
+            selection = replace(selection, logits=choice(selection))
+        # What is of the kind, or drawn by the decoder, which in the end draws the objects that were taken from it.
+        shown = [torch.maximum(self.plain(mask), each.logits) for mask, each in zip(drawn, found, strict=True)]
+        return Meant.of(selection, shown, least_coverage=self.config.least_coverage)
 
     def _decode(self, heard: Heard, seen: Seen) -> tuple[Tensor, Tensor, Tensor]:
         """What the mask decoder makes of a view: mask logits (B, 1, S/4, S/4), object scores (B,), IoU scores (B,)."""

@@ -1,8 +1,9 @@
-"""The mask of the objects that are meant, put together from all views of the image. Not part of RS2-SAM 2."""
+"""The masks of the objects that are meant, put together from all views of the image. Not part of RS2-SAM 2."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,42 @@ from refersat.models.selection import NOT_MEANT, Selection, both
 
 TAKEN_TO_PIECES = 2.5
 """A coarser view that draws so many times as much of all that a phrase means shows it whole, finer ones in pieces."""
+
+
+@dataclass(frozen=True)
+class Meant:
+    """What B phrases mean; logits are for a plain sigmoid.
+
+    Attributes:
+        selection: which objects.
+        masks: logits (B, 1, S/4, S/4) of what is drawn of them.
+        boxes: logits (B, 1, S/4, S/4) of whole boxes, where nothing is drawn; None if none are wanted.
+    """
+
+    selection: Selection
+    masks: Tensor
+    boxes: Tensor | None
+
+    @classmethod
+    def of(cls, selection: Selection, shown: Sequence[Tensor], *, least_coverage: float) -> Meant:
+        """What is meant of what was seen in one view or more.
+
+        Args:
+            selection: which objects are.
+            shown: as in `selected_masks`.
+            least_coverage: see `RS2Sam2Config`.
+        """
+        side = shown[0].shape[-1]
+        boxes = selection.outlined(shown, least_coverage, side) if least_coverage else None
+        return cls(selection, selected_masks(shown, selection), boxes)
+
+    def if_unsure(self, again: Meant) -> Meant:
+        """The same, but for phrases of which no object seems to be meant, what another look has drawn."""
+        unsure = self.selection.unsure()[:, None, None, None]
+        boxes = self.boxes
+        if boxes is not None and again.boxes is not None:
+            boxes = torch.where(unsure, again.boxes, boxes)
+        return replace(self, masks=torch.where(unsure, again.masks, self.masks), boxes=boxes)
 
 
 def selected_masks(shown: Sequence[Tensor], selection: Selection) -> Tensor:

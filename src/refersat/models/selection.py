@@ -41,8 +41,14 @@ SMALLEST = 1e-3
 NOT_MEANT = -20.0
 """Logit of what is no object."""
 
+SMALLEST_SHARE = 1e-6
+"""Probability from which on one is as good as none, and as good as certain from the other side."""
+
 NOWHERE = -1e4
 """Logit below all others. It is finite: in between, it is resized."""
+
+SURE = 0.5
+"""Logit of the likeliest object from which on no other view is asked for."""
 
 CHOSEN = 2.0
 """Logit of the likeliest object, at least, once it is said that something is meant."""
@@ -74,6 +80,10 @@ class Selection:
         Parts of larger ones, too: in a mask no object is told from another. `Layout.meant` knows more.
         """
         return self.sightings.belonging(target) > 1
+
+    def unsure(self) -> Tensor:
+        """(B,) bool: of no object it is more or less sure that it is meant."""
+        return self.logits.amax(1) < SURE
 
     def if_any(self) -> Tensor:
         """Logits (B, K) that an object is meant, if any is.
@@ -107,8 +117,8 @@ class Selection:
         any_drawn = ((drawn_share >= least) & (logits > 0)).any(1)[:, None, None, None]
         if surely(any_drawn):
             return logits.new_full((logits.shape[0], 1, side, side), NOWHERE)
-        filled = per_phrase(filling(self.sightings.objects.boxes, side), logits.shape[0])
-        boxes = both(filled, logits[..., None, None].expand_as(filled)).amax(1, keepdim=True)
+        filled = per_phrase(filling(self.sightings.objects.boxes, side).sigmoid(), logits.shape[0])
+        boxes = (filled * logits[..., None, None].sigmoid()).amax(1, keepdim=True).logit(eps=SMALLEST_SHARE)
         return boxes.masked_fill(any_drawn, NOWHERE)
 
 

@@ -14,11 +14,14 @@ from refersat.memory import LARGE_MODEL, give_back
 from refersat.models.beit3 import UnionEncoderLayer
 from refersat.models.convolutions import ResidualConvolutions
 from refersat.models.hiera import ConvolutionalStem, FusedBlock, FusedHiera, resized_positions
+from refersat.models.mask_refiner import MaskRefiner
 from refersat.models.optimized.block import FastBlock
 from refersat.models.optimized.compiled import CompiledBlock
 from refersat.models.optimized.convolutions import FastResidualConvolutions, FastStem
 from refersat.models.optimized.decoder import keep_precise
+from refersat.models.optimized.refiner import FastRefiner
 from refersat.models.optimized.union import FastUnionLayer
+from refersat.models.selection import InstanceSelector
 
 __all__ = ["can_optimize", "optimize"]
 
@@ -29,6 +32,7 @@ _Forms: TypeAlias = Mapping[type[nn.Module], Callable[[Any], nn.Module]]
 
 _PACKED: _Forms = {
     ConvolutionalStem: FastStem,
+    MaskRefiner: FastRefiner,
     ResidualConvolutions: FastResidualConvolutions,
     FusedBlock: FastBlock,
     UnionEncoderLayer: FastUnionLayer,
@@ -75,6 +79,8 @@ def optimize(model: nn.Module, device: torch.device, dtype: torch.dtype, *, comp
         for part in model.modules():
             if isinstance(part, Sam2MaskDecoder):
                 keep_precise(part)
+            if isinstance(part, InstanceSelector):
+                part.float()  # places need more digits than bfloat16 has
             if isinstance(part, FusedHiera):
                 part._positions = _kept_positions(part)  # type: ignore[method-assign, assignment]
             if gives_back and places and (part is model or isinstance(part, FusedHiera)):

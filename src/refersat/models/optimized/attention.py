@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers.models.sam2.modeling_sam2 import do_pool
 
+from refersat.device import multiplies_blocks
 from refersat.models.optimized.bands import in_bands
 from refersat.models.optimized.packed import PackedLinear
 
@@ -15,19 +16,24 @@ CACHE_BYTES = 8 * 2**20
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Softmax(query key^T) value, for (G, n, d), (G, m, d) and (G, m, d), all contiguous; `query` is scaled already.
+    """Softmax(query key^T / sqrt(d)) value, for (G, n, d), (G, m, d) and (G, m, d), all contiguous.
 
-    PyTorch's own kernel is slower here: its blocks are too small for matrices of 72 columns.
+    PyTorch's own kernel is slower here, as its blocks are too small for matrices of 72 columns. But where the processor
+    multiplies blocks (Intel's AMX), and the weights of a single group would not fit into the cache, it is faster.
     """
     groups, rows, columns = *query.shape[:2], key.shape[1]
     room = max(1, CACHE_BYTES // query.element_size() // columns)
+    if rows > room and query.dtype == torch.bfloat16 and multiplies_blocks():
+        return F.scaled_dot_product_attention(query[None], key[None], value[None])[0]
+    scale, unread = query.shape[-1] ** -0.5, query.new_empty(1)
     together, step = (max(1, room // rows), rows) if rows <= room else (1, room)
     mixed = torch.empty_like(query)
     keys = key.transpose(1, 2)
     for group in range(0, groups, together):
         of = slice(group, group + together)
         for row in range(0, rows, step):
-            weights = torch.bmm(query[of, row : row + step], keys[of])
+            some = query[of, row : row + step]
+            weights = torch.baddbmm(unread, some, keys[of], beta=0, alpha=scale)
             torch.softmax(weights, -1, out=weights)
             torch.bmm(weights, value[of], out=mixed[of, row : row + step])
     return mixed
@@ -67,20 +73,16 @@ def _attended(qkv: Tensor, *, heads: int, sides: tuple[int, int], stride: int) -
         query_sides = (sides[0] // stride, sides[1] // stride)
     size = query.shape[1:3]
     # Windows and heads become the batch of one matrix product: partition and transposition are one copy.
-    scale = (channels // 3 // heads) ** -0.5
-    queries = _gather(query, query_sides, heads, scale)
-    mixed = attend(queries, _gather(key, sides, heads), _gather(value, sides, heads))
+    mixed = attend(_gather(query, query_sides, heads), _gather(key, sides, heads), _gather(value, sides, heads))
     return _scatter(mixed, query_sides, (batch, *size, heads))
 
 
-def _gather(features: Tensor, sides: tuple[int, int], heads: int, scale: float | None = None) -> Tensor:
+def _gather(features: Tensor, sides: tuple[int, int], heads: int) -> Tensor:
     """(B, H, W, C) -> (B x windows x heads, tokens of a window, C / heads), contiguous."""
     batch, height, width, channels = features.shape
     down, right = sides
     split = features.view(batch, height // down, down, width // right, right, heads, channels // heads)
-    ordered = split.permute(0, 1, 3, 5, 2, 4, 6)
-    ordered = ordered.contiguous() if scale is None else ordered.mul(scale).contiguous()
-    return ordered.view(-1, down * right, channels // heads)
+    return split.permute(0, 1, 3, 5, 2, 4, 6).contiguous().view(-1, down * right, channels // heads)
 
 
 def _scatter(mixed: Tensor, sides: tuple[int, int], shape: tuple[int, int, int, int]) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refersat.models.convolutions import ResidualConvolutions
@@ -53,12 +54,14 @@ class FastResidualConvolutions(nn.Module):
 
     def __init__(self, plain: ResidualConvolutions) -> None:
         super().__init__()
-        first, self.norm, self.activation, last = plain.layers
+        first, self.norm, _, last = plain.layers
         self.first, self.last = (PackedConvolution(cast(nn.Conv2d, layer)) for layer in (first, last))
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
-        return cast(Tensor, self.last(self.activation(self.norm(self.first(features))), residual=features))
+        # A GELU of what is not contiguous is copied first.
+        channels_last = self.norm(self.first(features)).permute(0, 2, 3, 1)
+        return cast(Tensor, self.last(F.gelu(channels_last).permute(0, 3, 1, 2), residual=features))
 
 
 class FastStem(nn.Module):
