@@ -145,8 +145,8 @@ class Segmenter:
     ) -> list[Result]:
         """The answers to pairs: the first phrase about the first image, the second about the second, and so on.
 
-        The answers do not depend on what else is in the batch, but for rounding: next to nothing in float32; in bfloat16
-        some pixels of an edge. See `__call__` for the arguments.
+        The answers do not depend on what else is in the batch, but for rounding: next to nothing in float32, and in
+        bfloat16 a few pixels of edges. See `__call__` for the arguments.
 
         Raises:
             UserError: as `__call__`, or the lists differ in length.

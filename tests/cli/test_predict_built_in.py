@@ -36,7 +36,7 @@ def test_the_command_line_answers_about_a_georeferenced_example(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("dtype", "batch_size", "tolerance"),
-    # In bfloat16 products of other shapes are rounded elsewhere: only images that a CPU answers by themselves are equal.
+    # In bfloat16 products of other shapes are rounded elsewhere: equal is what a CPU answers image by image.
     [("float32", 3, 1e-3), ("bfloat16", None, 1e-6)],
 )
 def test_a_batch_gives_what_one_by_one_gives(dtype: str, batch_size: int | None, tolerance: float) -> None:

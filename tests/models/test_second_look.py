@@ -18,11 +18,14 @@ from tests.models.tiny_rs2sam2 import CONFIGURATIONS, IDS, MASK, TINY, make_mode
 SIDE = 128  # px: the views are 128, 64 and 32
 
 
-def ask(model: RS2Sam2Model, certainties: list[float]) -> RS2Sam2Output:
-    """Phrases about one image each; the likeliest object of each is so likely."""
+def ask(model: RS2Sam2Model, certainties: list[float], *, again: float | None = None) -> RS2Sam2Output:
+    """Phrases about one image each; the likeliest object of each is so likely, in three views all are `again`."""
 
     def as_certain(selection: Selection) -> Tensor:
-        return selection.logits - selection.logits.amax(1, keepdim=True) + torch.tensor(certainties)[:, None]
+        likeliest = torch.tensor(certainties)
+        if again is not None and len(selection.sightings.views) == 3:
+            likeliest = torch.full_like(likeliest, again)
+        return selection.logits - selection.logits.amax(1, keepdim=True) + likeliest[:, None]
 
     with torch.no_grad():
         output: RS2Sam2Output = model(*views(size=SIDE), IDS, MASK, choice=as_certain)
@@ -46,15 +49,21 @@ def test_who_is_unsure_looks_again(kinds: Callable[..., RS2Sam2Model]) -> None:
     certainties = [2.0, 0.4, -3.0]
     model = kinds(second_look=True)
     with patch.object(model, "see", wraps=model.see) as see:
-        output = ask(model, certainties)
+        output = ask(model, certainties, again=-0.9)
     assert [call.args[0].shape[-1] for call in see.call_args_list] == [128, 64, 32]
-    once, always = ask(kinds(), certainties), ask(kinds(glance=0.25), certainties)
+    once, always = ask(kinds(), certainties), ask(kinds(glance=0.25), certainties, again=-0.9)
     assert output.logits is not None
     assert once.logits is not None
     assert always.logits is not None
     torch.testing.assert_close(output.logits[0], once.logits[0])
     torch.testing.assert_close(output.logits[1:], always.logits[1:])
     assert not torch.allclose(once.logits[1:], always.logits[1:])
+
+
+def test_a_guess_is_no_better(kinds: Callable[..., RS2Sam2Model]) -> None:
+    certainties = [0.4, -1.5, -3.0]
+    output, once = ask(kinds(second_look=True), certainties, again=-1.1), ask(kinds(), certainties)
+    torch.testing.assert_close(output.logits, once.logits, rtol=0, atol=0)
 
 
 def test_the_score_is_that_of_the_first_look(kinds: Callable[..., RS2Sam2Model]) -> None:

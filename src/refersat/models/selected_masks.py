@@ -43,8 +43,8 @@ class Meant:
         return cls(selection, selected_masks(shown, selection), boxes)
 
     def if_unsure(self, again: Meant) -> Meant:
-        """The same, but for phrases of which no object seems to be meant, what another look has drawn."""
-        unsure = self.selection.unsure()[:, None, None, None]
+        """The same, but for phrases of which no object seems to be meant, what another look drew that is no guess."""
+        unsure = (self.selection.unsure() & ~again.selection.guessed())[:, None, None, None]
         boxes = self.boxes
         if boxes is not None and again.boxes is not None:
             boxes = torch.where(unsure, again.boxes, boxes)

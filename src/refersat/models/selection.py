@@ -50,6 +50,9 @@ NOWHERE = -1e4
 SURE = 0.5
 """Logit of the likeliest object from which on no other view is asked for."""
 
+GUESSED = -1.0
+"""The same up to which what another view shows is no better than nothing."""
+
 CHOSEN = 2.0
 """Logit of the likeliest object, at least, once it is said that something is meant."""
 
@@ -84,6 +87,10 @@ class Selection:
     def unsure(self) -> Tensor:
         """(B,) bool: of no object it is more or less sure that it is meant."""
         return self.logits.amax(1) < SURE
+
+    def guessed(self) -> Tensor:
+        """(B,) bool: of all objects it is more or less sure that they are not meant."""
+        return self.logits.amax(1) <= GUESSED
 
     def if_any(self) -> Tensor:
         """Logits (B, K) that an object is meant, if any is.
