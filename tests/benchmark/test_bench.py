@@ -19,7 +19,8 @@ from refersat.cli.main import main
 @pytest.mark.slow
 def test_model_prints_json_with_the_promised_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     saved = tmp_path / "bench.json"
-    code = main(["bench", "model", "--config", "built-in", "--repeats", "1", "--json", "--save", str(saved)])
+    words = ["bench", "model", "--config", "built-in", "--dtype", "float32", "--repeats", "1"]
+    code = main([*words, "--json", "--save", str(saved)])
     result = json.loads(capsys.readouterr().out)
     assert code == 0
     assert json.loads(saved.read_text()) == result
