@@ -97,9 +97,8 @@ def test_a_sheet_never_overwrites_an_input(fake_model: nn.Module, png: Path, tmp
 
 
 def test_verbose_says_what_runs(fake_model: nn.Module, png: Path, tmp_path: Path, capsys: Captured) -> None:
-    assert (
-        main(["predict", str(png), "-t", "it", "--out", str(tmp_path / "out"), "-v", "--json", "--device", "cpu"]) == 0
-    )
+    words = ["predict", str(png), "-t", "it", "--out", str(tmp_path / "out"), "-v", "--json"]
+    assert main([*words, "--device", "cpu", "--dtype", "float32"]) == 0
     captured = capsys.readouterr()
     assert len(json.loads(captured.out)) == 1
     assert "device cpu" in captured.err

@@ -23,7 +23,7 @@ PHRASES = ("the ship on the left", "a bridge", "Ships, small", "x " * 100)
 
 @pytest.fixture(scope="module")
 def ask(sam3_source: Path) -> Segmenter:
-    return refersat.load(sam3_source, device="cpu")
+    return refersat.load(sam3_source, device="cpu", dtype="float32")
 
 
 @cache
@@ -104,7 +104,7 @@ def test_images_of_any_size(ask: Segmenter, side: int) -> None:
 
 
 def test_the_released_layout_holds_the_same_model(ask: Segmenter, sam3_video_source: Path, photos: Photos) -> None:
-    released = refersat.load(sam3_video_source, device="cpu")
+    released = refersat.load(sam3_video_source, device="cpu", dtype="float32")
     assert ask.parameters == released.parameters
     one, other = ask(photos[0], PHRASES[0]), released(photos[0], PHRASES[0])
     np.testing.assert_allclose(one.probability, other.probability, atol=1e-6)
