@@ -35,7 +35,8 @@ from refersat.models.mask_refiner import MaskRefiner
 from refersat.models.preprocess import reduced
 from refersat.models.rs2sam2_output import Heard, RS2Sam2Output, Seen
 from refersat.models.selected_masks import Meant
-from refersat.models.selection import FIRST_BIAS, InstanceSelector, Selection
+from refersat.models.selection import FIRST_BIAS, INSTANCES, InstanceSelector, Selection
+from refersat.models.sightings import Sighting, Sightings
 from refersat.models.tracing import surely
 from refersat.models.with_tokenizer import WithTokenizer
 
@@ -186,12 +187,13 @@ class RS2Sam2Model(WithTokenizer):
         low_res, score, selection, boxes = decoded, object_score, None, None
         if self.selector is not None:
             drawn = [decoded, *(self._decode(heard, view)[0] for view in seen[1:])]
-            meant = self._meant(seen, drawn, input_ids, attention_mask, choice)
+            found = [self._shown(view, mask) for view, mask in zip(seen, drawn, strict=True)]
+            meant = self._meant(found, input_ids, attention_mask, choice)
             selection = meant.selection
             if again is not None and not surely(~selection.unsure()):
                 coarse = again()
-                drawn.append(self._decode(heard, coarse)[0])
-                meant = meant.if_unsure(self._meant([*seen, coarse], drawn, input_ids, attention_mask, choice))
+                found.append(self._shown(coarse, self._decode(heard, coarse)[0]))
+                meant = meant.if_unsure(self._meant(found, input_ids, attention_mask, choice))
             low_res, boxes = self._as_drawn(meant.masks), meant.boxes
             score = (object_score + selection.logits.amax(1)) / 2
         decoded_logits = _in_pixels(decoded)
@@ -219,23 +221,28 @@ class RS2Sam2Model(WithTokenizer):
             selection=selection,
         )
 
+    def _shown(self, seen: Seen, drawn: Tensor) -> tuple[Sighting, Tensor]:
+        """The objects of a view, and logits (B, 1, h, w) of what is of the kind there or `drawn` by the decoder.
+
+        In the end the decoder draws the objects that were taken from it.
+        """
+        assert self.selector is not None and seen.candidates is not None
+        return self.selector.sight(seen.candidates.survey), torch.maximum(self.plain(drawn), seen.candidates.logits)
+
     def _meant(
         self,
-        seen: Sequence[Seen],
-        drawn: Sequence[Tensor],
+        found: Sequence[tuple[Sighting, Tensor]],
         input_ids: Tensor,
         attention_mask: Tensor,
         choice: Callable[[Selection], Tensor] | None,
     ) -> Meant:
-        """What phrases mean among the objects in views, in each of which the decoder has drawn (B, 1, h, w)."""
+        """What phrases mean among the objects in views; `found` is of `_shown`."""
         assert self.selector is not None
-        found = [view.candidates for view in seen if view.candidates is not None]
-        selection = self.selector([each.survey for each in found], input_ids, attention_mask)
+        sightings = Sightings.of([sighting for sighting, _ in found], count=INSTANCES)
+        selection = self.selector.select(sightings, input_ids, attention_mask)
         if choice is not None:
             selection = replace(selection, logits=choice(selection))
-        # What is of the kind, or drawn by the decoder, which in the end draws the objects that were taken from it.
-        shown = [torch.maximum(self.plain(mask), each.logits) for mask, each in zip(drawn, found, strict=True)]
-        return Meant.of(selection, shown, least_coverage=self.config.least_coverage)
+        return Meant.of(selection, [shown for _, shown in found], least_coverage=self.config.least_coverage)
 
     def _decode(self, heard: Heard, seen: Seen) -> tuple[Tensor, Tensor, Tensor]:
         """What the mask decoder makes of a view: mask logits (B, 1, S/4, S/4), object scores (B,), IoU scores (B,)."""

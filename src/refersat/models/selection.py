@@ -160,14 +160,18 @@ class InstanceSelector(nn.Module):
             input_ids: (B, L), B/N phrases in a row about each image.
             attention_mask: (B, L) bool, True = real token.
         """
-        sightings = self.find(surveys)
+        return self.select(self.find(surveys), input_ids, attention_mask)
+
+    def select(self, sightings: Sightings, input_ids: Tensor, attention_mask: Tensor) -> Selection:
+        """Tell which objects phrases mean among those of `find`; phrases as in `forward`."""
         return Selection(sightings, self.choose(sightings.objects, input_ids, attention_mask))
 
     def find(self, surveys: Sequence[Survey]) -> Sightings:
         """The objects of N images, whatever will be said about them; surveys as in `forward`."""
-        return Sightings.of([self._sighting(survey) for survey in surveys], count=INSTANCES)
+        return Sightings.of([self.sight(survey) for survey in surveys], count=INSTANCES)
 
-    def _sighting(self, survey: Survey) -> Sighting:
+    def sight(self, survey: Survey) -> Sighting:
+        """The objects that one view shows."""
         # What objects look like is learned elsewhere, from all of them.
         seen = survey.features.detach().permute(0, 2, 3, 1).to(self.meant.weight.dtype)
         with _full_precision(seen):
