@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -85,13 +86,29 @@ def fake_loaded_model(model: Any) -> Any:
     return LoadedModel(model=model, tokenizer=tokenizer, name="fake", card=None)
 
 
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """PyTorch has so many, and afterwards as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """With more of them, a few batches are worked on side by side, and finish in any order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with threads(1):
+        yield
+
+
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    """However many cores there are."""
+    with threads(3):
+        yield
 
 
 @pytest.fixture

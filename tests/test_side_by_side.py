@@ -14,14 +14,6 @@ from hypothesis import strategies as st
 from refersat.side_by_side import side_by_side
 
 
-@pytest.fixture
-def three_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    yield
-    torch.set_num_threads(before)
-
-
 pytestmark = pytest.mark.usefixtures("three_threads")
 
 

@@ -105,6 +105,7 @@ print(peak_memory() - before)
     return int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
 
 
+# Only Linux, where CI runs, can forget a process's peak.
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system remembers the peak for good")
 def test_the_peak_is_counted_anew_once_it_is_forgotten() -> None:
     code = """
