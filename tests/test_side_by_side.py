@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from refersat.side_by_side import side_by_side
 
-
 pytestmark = pytest.mark.usefixtures("three_threads")
 
 
