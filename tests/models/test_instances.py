@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from refersat.models.instances import Instances, corners, find_instances, overlaps
+from refersat.models.instances import (
+    SAME_OBJECT,
+    TRACED_ROUNDS,
+    Instances,
+    corners,
+    find_instances,
+    overlaps,
+    unsuppressed,
+)
 
 SIDE = 24
 Box = tuple[int, int, int, int]
@@ -125,3 +133,41 @@ def test_corners_are_those_of_the_box_that_each_cell_tells() -> None:
     _, edges = drawn([(2, 4, 10, 8)])
     told = corners(edges)[0, :, 4:8, 2:10].flatten(1).T * SIDE
     torch.testing.assert_close(told, torch.tensor([2.0, 4.0, 10.0, 8.0]).expand_as(told))
+
+
+def crowd(images: int, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Which of so many random boxes are there, and which overlap as those of one object do."""
+    random = torch.Generator().manual_seed(seed)
+    corner, size = torch.rand(images, count, 2, generator=random), 0.5 * torch.rand(images, count, 2, generator=random)
+    boxes = torch.cat([corner, corner + size], dim=-1)
+    there = torch.rand(images, count, generator=random) > 0.2
+    return there, overlaps(boxes, boxes) > SAME_OBJECT
+
+
+@given(st.integers(1, 3), st.integers(1, 40), st.integers(0, 1000))
+def test_suppression_takes_the_best_first(images: int, count: int, seed: int) -> None:
+    there, same = crowd(images, count, seed)
+    kept = unsuppressed(there, same)
+    for image in range(images):
+        taken: list[int] = []
+        for peak in there[image].nonzero()[:, 0].tolist():
+            if not any(same[image, peak, other] for other in taken):
+                taken.append(peak)
+        assert kept[image].nonzero()[:, 0].tolist() == taken
+
+
+def chain(length: int) -> Tensor:
+    """Of boxes in a row, which overlap: each its neighbours."""
+    return (torch.arange(length)[:, None] - torch.arange(length)).abs()[None] <= 1
+
+
+@pytest.mark.parametrize("length", [1, 2, TRACED_ROUNDS, 100])
+def test_suppression_of_a_chain_leaves_every_other_one(length: int) -> None:
+    kept = unsuppressed(torch.ones(1, length, dtype=torch.bool), chain(length))
+    assert kept[0].tolist() == [place % 2 == 0 for place in range(length)]
+
+
+def test_a_graph_settles_chains_that_are_as_long_as_its_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.compiler.is_exporting", lambda: True)
+    kept = unsuppressed(torch.ones(1, TRACED_ROUNDS, dtype=torch.bool), chain(TRACED_ROUNDS))
+    assert kept[0].tolist() == [place % 2 == 0 for place in range(TRACED_ROUNDS)]

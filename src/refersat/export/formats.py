@@ -62,9 +62,15 @@ def write_graph(graph: Graph, path: Path, kind: Format, *, longest: int) -> None
 
 def _write_onnx(graph: Graph, program: torch.export.ExportedProgram, path: Path) -> None:
     onnx = torch.onnx.export(
-        program, input_names=list(graph.inputs), output_names=list(graph.outputs), dynamo=True, verbose=False
+        program,
+        input_names=list(graph.inputs),
+        output_names=list(graph.outputs),
+        dynamo=True,
+        optimize=False,
+        verbose=False,
     )
     assert onnx is not None
+    _simplify(onnx.model)
     names: dict[Any, str] = {}
     for given, (name, tensor) in zip(onnx.model.graph.inputs, graph.inputs.items(), strict=True):
         assert given.shape is not None
@@ -73,6 +79,27 @@ def _write_onnx(graph: Graph, program: torch.export.ExportedProgram, path: Path)
         }
     onnx.rename_axes(names)
     onnx.save(path)
+
+
+def _simplify(model: Any) -> None:
+    """What PyTorch's exporter does to a graph if it is to optimise, less its search for patterns.
+
+    That takes minutes, and ONNX Runtime makes its own of the same.
+    """
+    from onnx_ir.passes import Sequential, common
+    from onnxscript.optimizer import fold_constants
+
+    common.InlinePass()(model)
+    fold_constants(model)
+    tidy = Sequential(
+        common.RemoveUnusedNodesPass(),
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.DeduplicateInitializersPass(),
+        common.CommonSubexpressionEliminationPass(),
+        common.OutputFixPass(),
+        common.NameFixPass(),
+    )
+    tidy(model)
 
 
 def open_graph(path: Path, takes: Sequence[str], gives: Sequence[str], *, threads: int) -> Run:

@@ -41,8 +41,9 @@ SMALLEST = 1e-3
 NOT_MEANT = -20.0
 """Logit of what is no object."""
 
-SMALLEST_SHARE = 1e-6
-"""Probability from which on one is as good as none, and as good as certain from the other side."""
+SMALLEST_SHARE = 1e-4
+"""Probability from which on one is as good as none, and as good as certain from the other side: not so near to either
+that the rounding of a sigmoid would decide on the logit."""
 
 NOWHERE = -1e4
 """Logit below all others. It is finite: in between, it is resized."""
