@@ -8,6 +8,9 @@ from refersat.errors import UserError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
+INT8 = "int8"
+"""Weights in 8 bits, which is no format to compute in: that is then as for "auto"."""
+
 
 def choose_device(name: str = "auto") -> torch.device:
     """The device of that name; "auto" takes CUDA, else MPS, else the CPU.
@@ -31,15 +34,15 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The number format of that name; "auto" takes bfloat16 on GPUs and CPUs that compute in it, else float32.
+    """The number format to compute in; "auto" takes bfloat16 on GPUs and CPUs that compute in it, else float32.
 
     Raises:
         UserError: no such format.
     """
     if name in DTYPES:
         return DTYPES[name]
-    if name != "auto":
-        raise UserError(f"unknown dtype {name!r}: give auto, {' or '.join(DTYPES)}")
+    if name not in ("auto", INT8):
+        raise UserError(f"unknown dtype {name!r}: give auto, {', '.join(DTYPES)} or {INT8}")
     return torch.bfloat16 if computes_in_bfloat16(device) else torch.float32
 
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from refersat.box import Box
-from refersat.device import choose_device, choose_dtype
+from refersat.device import INT8, choose_device, choose_dtype
 from refersat.errors import UserError
 from refersat.imagery import Image, ImageSource, read_image
 from refersat.question import check_phrase, check_threshold
@@ -40,7 +40,8 @@ def load(
     Args:
         name_or_folder: for example "built-in", "rs2sam2-rrsisd" or "path/to/folder".
         device: "auto" (CUDA, else MPS, else CPU), "cpu", "cuda", "cuda:1" or "mps".
-        dtype: "auto", "float32" or "bfloat16"; see `refersat.device.choose_dtype`.
+        dtype: "auto", "float32" or "bfloat16"; see `refersat.device.choose_dtype`. "int8" is as "auto", but on a CPU
+            the weights of linear layers are kept in 8 bits, which takes less memory and a little more time.
         fast: run the model in its faster form, where this machine has one; else as it is written.
 
     Raises:
@@ -53,7 +54,7 @@ def load(
     number_format = choose_dtype(dtype, where)
     loaded = load_model(name_or_folder, device=where, dtype=number_format)
     folder = model_folder(str(name_or_folder))
-    return Segmenter(loaded, device=where, dtype=number_format, folder=folder, fast=fast)
+    return Segmenter(loaded, device=where, dtype=number_format, folder=folder, fast=fast, int8=dtype == INT8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +83,7 @@ class Segmenter:
         dtype: the number format it is in.
         folder: where its files lie, if they do.
         fast: have the model itself made faster, where that is possible; it is for this segmenter alone then.
+        int8: see `Loaded.answerer`.
     """
 
     def __init__(
@@ -92,11 +94,12 @@ class Segmenter:
         dtype: torch.dtype,
         folder: Path | None = None,
         fast: bool = False,
+        int8: bool = False,
     ) -> None:
         self.name = loaded.name
         self.folder = folder
         self.device = device
-        self._answerer = loaded.answerer(device=device, dtype=dtype, fast=fast)
+        self._answerer = loaded.answerer(device=device, dtype=dtype, fast=fast, int8=int8)
 
     @property
     def dtype(self) -> torch.dtype:

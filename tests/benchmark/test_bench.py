@@ -65,7 +65,9 @@ def test_a_mistake_is_one_line(words: list[str], said: str, capsys: pytest.Captu
 def test_a_form_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "count_operations", lambda *_: 1)
     monkeypatch.setattr(bench, "matmul_peak", lambda *_: 1.0)
-    options = bench.Options(config="built-in", device="nowhere", dtype="float32", batch=1, repeats=1, compiled=False)
+    options = bench.Options(
+        config="built-in", device="nowhere", dtype="float32", int8=False, batch=1, repeats=1, compiled=False
+    )
     with pytest.raises(RuntimeError, match=r"plain form failed with exit code 1: .*nowhere"):
         bench.bench_model(options, lambda _: None)
 

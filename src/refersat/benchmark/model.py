@@ -24,6 +24,7 @@ class Options:
         config: which model.
         device: for example cpu or cuda.
         dtype: number format of the fast form; the plain one is always in float32.
+        int8: whether the fast form keeps the weights of linear layers in 8 bits.
         batch: pairs of image and phrase that run together.
         repeats: forward passes of each form that are measured.
         compiled: let PyTorch compile the blocks of the fast form.
@@ -32,6 +33,7 @@ class Options:
     config: Config
     device: str
     dtype: Literal["float32", "bfloat16"]
+    int8: bool
     batch: int
     repeats: int
     compiled: bool
@@ -55,6 +57,7 @@ def bench_model(options: Options, report: Callable[[str], None]) -> dict[str, An
         "device": options.device,
         "batch": options.batch,
         "dtype": options.dtype,
+        "int8": options.int8,
         "compiled": options.compiled,
         "plain_seconds": plain_seconds,
         "fast_seconds": fast_seconds,
@@ -81,6 +84,7 @@ def _run(options: Options, folder: Path, *, fast: bool) -> tuple[dict[str, Any],
         fast=fast,
         device=options.device,
         dtype=options.dtype if fast else "float32",
+        int8=fast and options.int8,
         batch=options.batch,
         repeats=options.repeats,
         compiled=fast and options.compiled,

@@ -38,7 +38,7 @@ def show_model(result: dict[str, Any]) -> None:
         measured = result[form]
         seconds = measured["seconds"]
         table.add_row(
-            f"{form}, {dtype}",
+            f"{form}, {dtype}" + (", weights in int8" if form == "fast" and result["int8"] else ""),
             *(f"{seconds[name]:.3f}" for name in ("median", "least", "most")),
             f"{measured['processor_seconds']:.2f}",
             f"{result[f'{form}_share_of_peak']:.0%}",

@@ -26,6 +26,7 @@ class Request:
         fast: the fast form, or the plain one.
         device: for example cpu or cuda.
         dtype: the number format of weights and inputs.
+        int8: keep the weights of linear layers in 8 bits in the fast form.
         batch: pairs of image and phrase.
         repeats: forward passes that are measured, after one that is not.
         compiled: let PyTorch compile the blocks of the fast form.
@@ -36,6 +37,7 @@ class Request:
     fast: bool
     device: str
     dtype: str
+    int8: bool
     batch: int
     repeats: int
     compiled: bool
@@ -59,7 +61,7 @@ def run(request: Request) -> dict[str, Any]:
     forget_peak_memory()  # drawing random weights takes more than any model does
     inputs = make_inputs(request.config, model, request.batch)
     if request.fast:
-        optimize(model, torch.device(request.device), dtype, compiled=request.compiled)
+        optimize(model, torch.device(request.device), dtype, compiled=request.compiled, int8=request.int8)
     arguments = [(part.to(dtype) if part.is_floating_point() else part).to(request.device) for part in inputs]
     if request.device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(request.device)

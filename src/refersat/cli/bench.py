@@ -31,7 +31,7 @@ def model(
     ] = "built-in",
     device: Device = "auto",
     dtype: Annotated[
-        str, typer.Option(metavar="auto|float32|bfloat16", help="Number format of the fast form.")
+        str, typer.Option(metavar="auto|float32|bfloat16|int8", help="Number format of the fast form.")
     ] = "auto",
     batch: Annotated[
         int | None,
@@ -61,7 +61,7 @@ def model(
         raise UserError(f"unknown config {config!r}: give {' or '.join(CONFIGS)}")
     _check_parent(save)
     from refersat.benchmark.model import Options, bench_model
-    from refersat.device import choose_device, choose_dtype
+    from refersat.device import INT8, choose_device, choose_dtype
 
     where = choose_device(device)
     on_cpu = where.type == "cpu"
@@ -70,6 +70,7 @@ def model(
         config=config,
         device=str(where),
         dtype=number_format,
+        int8=dtype == INT8,
         batch=batch or (1 if on_cpu else 8),
         repeats=repeats or (3 if on_cpu and config == "large" else 10),
         compiled=compiled,

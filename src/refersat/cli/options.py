@@ -55,7 +55,11 @@ Device = Annotated[
     str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where the model runs; auto takes a GPU if there is one.")
 ]
 Dtype = Annotated[
-    str, typer.Option(metavar="auto|float32|bfloat16", help="Number format; auto takes bfloat16 where it is fast.")
+    str,
+    typer.Option(
+        metavar="auto|float32|bfloat16|int8",
+        help="Number format; auto takes bfloat16 where it is fast, int8 saves memory.",
+    ),
 ]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say which device and number format were taken.")]
 Split = Annotated[str, typer.Option(metavar="NAME", help="Split of the data set; 'all' takes every sample.")]

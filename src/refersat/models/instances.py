@@ -23,7 +23,7 @@ SAME_OBJECT = 0.4
 LEAST_SCORE = 0.15
 
 TRACED_ROUNDS = 16
-"""Rounds of suppression in a graph, which may not depend on what is seen; the built-in model needed 8 at most of 165 images."""
+"""Rounds of suppression in a graph, which may not depend on what is seen; the built-in model needed 8 of 165 images."""
 
 LEAST_LIKENESS = 0.1
 """IoU of a cell's own box with an instance's, below which the cell is nobody's."""
@@ -102,7 +102,7 @@ def find_instances(probability: Tensor, edges: Tensor, *, count: int) -> Instanc
 
 
 def unsuppressed(there: Tensor, same: Tensor) -> Tensor:
-    """Which peaks (N, P), the best first, are kept: those that are `there` and no kept better one (N, P, P) is the same.
+    """Which peaks (N, P), the best first, are kept: those `there` and not the `same` (N, P, P) as one kept before.
 
     A peak's fate depends on better ones alone, so that each round settles one more link of every chain of them.
     """

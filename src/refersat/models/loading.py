@@ -21,7 +21,7 @@ from refersat.models.checkpoint import Checkpoint
 from refersat.models.folder import CONFIG_FILE, read_description
 from refersat.models.official import few, joined, plan_conversion
 from refersat.models.official_config import released_config
-from refersat.models.optimized import optimize
+from refersat.models.optimized import can_optimize, optimize
 from refersat.models.pslg import PSLG_FILE, is_pslg
 from refersat.models.rs2sam2 import RS2Sam2Config, RS2Sam2Model
 from refersat.models.zoo import ModelCard
@@ -40,6 +40,9 @@ _KEPT_FLOAT32 = "shared_embedding.positional_embedding"
 """Fourier frequencies of positions, multiplied by up to 2 pi: in half precision far positions would blur."""
 
 
+_OTHER = "use --dtype auto"
+
+
 class Loaded(Protocol):
     """A loaded model of any kind.
 
@@ -53,13 +56,17 @@ class Loaded(Protocol):
     @property
     def card(self) -> ModelCard | None: ...  # noqa: D102
 
-    def answerer(self, *, device: torch.device, dtype: torch.dtype, fast: bool = False) -> Answerer:
+    def answerer(self, *, device: torch.device, dtype: torch.dtype, fast: bool = False, int8: bool = False) -> Answerer:
         """What answers with it.
 
         Args:
             device: where it was loaded.
             dtype: in which number format.
             fast: have the model itself made faster, where that is possible; it is for this answerer alone then.
+            int8: keep the weights of its linear layers in 8 bits; a faster form has to be possible.
+
+        Raises:
+            UserError: its weights cannot be kept so.
         """
 
 
@@ -79,11 +86,13 @@ class LoadedModel:
     name: str
     card: ModelCard | None
 
-    def answerer(self, *, device: torch.device, dtype: torch.dtype, fast: bool = False) -> Answerer:
+    def answerer(self, *, device: torch.device, dtype: torch.dtype, fast: bool = False, int8: bool = False) -> Answerer:
         """See `Loaded.answerer`."""
+        if int8 and not (fast and can_optimize(device, dtype)):
+            raise UserError(f"weights in int8 are for the fast form of a model on a CPU, not on {device}: {_OTHER}")
         answerer = RS2Sam2Answerer(self.model, self.tokenizer, device=device, dtype=dtype)
         if fast:
-            optimize(self.model, device, dtype)
+            optimize(self.model, device, dtype, int8=int8)
         return answerer
 
 
@@ -101,8 +110,10 @@ class LoadedAnswerer:
     name: str
     card: ModelCard | None
 
-    def answerer(self, *, device: torch.device, dtype: torch.dtype, fast: bool = False) -> Answerer:
+    def answerer(self, *, device: torch.device, dtype: torch.dtype, fast: bool = False, int8: bool = False) -> Answerer:
         """See `Loaded.answerer`; the model knows device and format from when it was loaded, and has no faster form."""
+        if int8:
+            raise UserError(f"weights in int8 are for RS2-SAM 2 and EVF-SAM 2 models, not for {self.name}: {_OTHER}")
         return self.ready
 
 

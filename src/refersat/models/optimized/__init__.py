@@ -19,6 +19,7 @@ from refersat.models.optimized.block import FastBlock
 from refersat.models.optimized.compiled import CompiledBlock
 from refersat.models.optimized.convolutions import FastResidualConvolutions, FastStem
 from refersat.models.optimized.decoder import keep_precise
+from refersat.models.optimized.int8 import keep_in_int8
 from refersat.models.optimized.refiner import FastRefiner
 from refersat.models.optimized.union import FastUnionLayer
 from refersat.models.selection import InstanceSelector
@@ -48,7 +49,9 @@ def can_optimize(device: torch.device, dtype: torch.dtype) -> bool:
 
 
 @torch.no_grad()
-def optimize(model: nn.Module, device: torch.device, dtype: torch.dtype, *, compiled: bool = False) -> None:
+def optimize(
+    model: nn.Module, device: torch.device, dtype: torch.dtype, *, compiled: bool = False, int8: bool = False
+) -> None:
     """Make a model answer faster on a device, in place, layer by layer: without a second copy of its weights.
 
     The function stays the same but for rounding. The model is for inference alone from then on: the weights of the
@@ -61,6 +64,7 @@ def optimize(model: nn.Module, device: torch.device, dtype: torch.dtype, *, comp
         dtype: float32 or bfloat16.
         compiled: where the fast forms of this package do not apply, as on a GPU, have PyTorch compile the trunk's
             blocks. Their first run then takes minutes.
+        int8: keep the weights of linear layers in 8 bits; only where `can_optimize`.
     """
     # Memory is given back after the trunk and after the answer; that takes some of the time.
     gives_back = sum(weight.numel() for weight in model.parameters()) >= LARGE_MODEL
@@ -75,6 +79,8 @@ def optimize(model: nn.Module, device: torch.device, dtype: torch.dtype, *, comp
     for parent, name in places:  # nothing else holds a layer here, so that it goes when its fast form is made
         child = getattr(parent, name)
         setattr(parent, name, forms[type(child)](child))
+        if int8 and forms is _PACKED:
+            keep_in_int8(getattr(parent, name))
     if forms is _PACKED:
         for part in model.modules():
             if isinstance(part, Sam2MaskDecoder):

@@ -29,7 +29,7 @@ class PackedLinear(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor | None, *, gelu: bool = False) -> None:
         super().__init__()
-        self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), TYPICAL_ROWS)
+        self.packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), TYPICAL_ROWS)
         self.bias = None if bias is None else bias.detach().clone()
         self.gelu = gelu
         self.width = weight.shape[0]
@@ -41,12 +41,16 @@ class PackedLinear(nn.Module):
 
     def forward(self, features: Tensor, residual: Tensor | None = None) -> Tensor:
         """(..., in) -> (..., out); a residual (..., out) is added, where no GELU follows."""
-        operations = torch.ops.mkldnn
+        operations, weight = torch.ops.mkldnn, self.laid_out()
         if residual is not None:
             assert not self.gelu
-            return cast(Tensor, operations._linear_pointwise.binary(features, residual, self.packed, self.bias, "add"))
+            return cast(Tensor, operations._linear_pointwise.binary(features, residual, weight, self.bias, "add"))
         activation, kind = ("gelu", "none") if self.gelu else ("none", "")  # "none": the exact one, by erf
-        return cast(Tensor, operations._linear_pointwise(features, self.packed, self.bias, activation, [], kind))
+        return cast(Tensor, operations._linear_pointwise(features, weight, self.bias, activation, [], kind))
+
+    def laid_out(self) -> Tensor:
+        """The weight (out, in) as oneDNN takes it."""
+        return self.packed
 
 
 def side_by_side(layers: Sequence[nn.Linear], *, gelu: bool = False) -> PackedLinear:
