@@ -7,6 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from refersat.device import INT8
+
 GIGA = 1e9
 GIB = 2**30
 
@@ -34,11 +36,11 @@ def show_model(result: dict[str, Any]) -> None:
     table = Table("form", box=None, pad_edge=False, header_style="bold")
     for name in ("seconds", "least", "most", "processor s", "of peak", "peak memory"):
         table.add_column(name, justify="right", no_wrap=True)
-    for form, dtype in (("plain", "float32"), ("fast", result["dtype"])):
+    for form, kept_in in (("plain", "float32"), ("fast", INT8 if result["int8"] else result["dtype"])):
         measured = result[form]
         seconds = measured["seconds"]
         table.add_row(
-            f"{form}, {dtype}" + (", weights in int8" if form == "fast" and result["int8"] else ""),
+            f"{form}, {kept_in}",
             *(f"{seconds[name]:.3f}" for name in ("median", "least", "most")),
             f"{measured['processor_seconds']:.2f}",
             f"{result[f'{form}_share_of_peak']:.0%}",

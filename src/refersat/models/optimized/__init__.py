@@ -66,7 +66,7 @@ def optimize(
             blocks. Their first run then takes minutes.
         int8: keep the weights of linear layers in 8 bits; only where `can_optimize`.
     """
-    # Memory is given back after the trunk and after the answer; that takes some of the time.
+    # Memory is given back after each of the trunk's stages and after the answer; that takes some of the time.
     gives_back = sum(weight.numel() for weight in model.parameters()) >= LARGE_MODEL
     forms = _PACKED if can_optimize(device, dtype) else _COMPILED if compiled else {}
     places = [
@@ -81,6 +81,8 @@ def optimize(
         setattr(parent, name, forms[type(child)](child))
         if int8 and forms is _PACKED:
             keep_in_int8(getattr(parent, name))
+        if gives_back:
+            give_back()
     if forms is _PACKED:
         for part in model.modules():
             if isinstance(part, Sam2MaskDecoder):
@@ -89,8 +91,11 @@ def optimize(
                 part.float()  # places need more digits than bfloat16 has
             if isinstance(part, FusedHiera):
                 part._positions = _kept_positions(part)  # type: ignore[method-assign, assignment]
-            if gives_back and places and (part is model or isinstance(part, FusedHiera)):
-                part.register_forward_hook(_give_back)
+                if gives_back:
+                    for end in part.stage_ends:
+                        part.blocks[end].register_forward_hook(_give_back)
+        if gives_back and places:
+            model.register_forward_hook(_give_back)
         give_back()
 
 
