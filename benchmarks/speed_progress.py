@@ -41,7 +41,8 @@ def draw(measured: list[dict[str, Any]]) -> Drawing:
     for index, each in enumerate(measured):
         top = index * (2 * BAR + GAP) + GAP / 2
         machine = each["machine"]
-        drawing.text(LEFT - 8, top + BAR - 4, f"{machine['date']}  {each['config']}, {each['dtype']}", anchor="end")
+        kept_in = "int8" if each.get("int8") else each["dtype"]
+        drawing.text(LEFT - 8, top + BAR - 4, f"{machine['date']}  {each['config']}, {kept_in}", anchor="end")
         where = machine.get("gpu", f"{machine['threads']} threads of {machine['processor']}")
         drawing.text(LEFT - 8, top + 2 * BAR - 4, where, anchor="end")
         for row, (name, style) in enumerate((("processor_ratio", "bar c0"), ("peak_memory_ratio", "bar c1"))):
