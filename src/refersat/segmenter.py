@@ -41,7 +41,7 @@ def load(
         name_or_folder: for example "built-in", "rs2sam2-rrsisd" or "path/to/folder".
         device: "auto" (CUDA, else MPS, else CPU), "cpu", "cuda", "cuda:1" or "mps".
         dtype: "auto", "float32" or "bfloat16"; see `refersat.device.choose_dtype`. "int8" is as "auto", but on a CPU
-            the weights of linear layers are kept in 8 bits, which takes less memory and a little more time.
+            the weights of the trunk's and the union encoder's linear layers are kept in 8 bits, to save memory.
         fast: run the model in its faster form, where this machine has one; else as it is written.
 
     Raises:
@@ -50,11 +50,27 @@ def load(
     from refersat.models.identity import model_folder
     from refersat.models.loading import load_model
 
-    where = choose_device(device)
-    number_format = choose_dtype(dtype, where)
+    where, number_format = check_load(name_or_folder, device=device, dtype=dtype, fast=fast)
     loaded = load_model(name_or_folder, device=where, dtype=number_format)
     folder = model_folder(str(name_or_folder))
     return Segmenter(loaded, device=where, dtype=number_format, folder=folder, fast=fast, int8=dtype == INT8)
+
+
+def check_load(
+    name_or_folder: str | Path, *, device: str = "auto", dtype: str = "auto", fast: bool = True
+) -> tuple[torch.device, torch.dtype]:
+    """The device and the number format to compute in that `load` would take; nothing is read.
+
+    Raises:
+        UserError: `load` would refuse them.
+    """
+    from refersat.models.loading import check_int8
+
+    where = choose_device(device)
+    number_format = choose_dtype(dtype, where)
+    if dtype == INT8:
+        check_int8(name_or_folder, where, number_format, fast=fast)
+    return where, number_format
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +99,7 @@ class Segmenter:
         dtype: the number format it is in.
         folder: where its files lie, if they do.
         fast: have the model itself made faster, where that is possible; it is for this segmenter alone then.
-        int8: see `Loaded.answerer`.
+        int8: see `Loaded.answerer`; `check_load` refuses what cannot be.
     """
 
     def __init__(
@@ -99,12 +115,19 @@ class Segmenter:
         self.name = loaded.name
         self.folder = folder
         self.device = device
+        self.int8 = int8
         self._answerer = loaded.answerer(device=device, dtype=dtype, fast=fast, int8=int8)
 
     @property
     def dtype(self) -> torch.dtype:
         """The number format in which the model computes."""
         return self._answerer.dtype
+
+    @property
+    def number_format(self) -> str:
+        """In words, on which answers depend: `dtype`, and how weights are kept."""
+        computing = str(self.dtype).removeprefix("torch.")
+        return f"{INT8} in {computing}" if self.int8 else computing
 
     @property
     def threshold(self) -> float:

@@ -35,6 +35,18 @@ def test_model_prints_json_with_the_promised_names(tmp_path: Path, capsys: pytes
 
 
 @pytest.mark.slow
+def test_weights_in_int8_are_what_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["bench", "model", "--config", "built-in", "--device", "cpu", "--repeats", "1"]
+    assert main([*words, "--dtype", "int8", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["int8"]
+    assert main([*words, "--json"]) == 0
+    whole = json.loads(capsys.readouterr().out)
+    assert not whole["int8"]
+    assert result["mean_probability_difference"] != whole["mean_probability_difference"]
+
+
+@pytest.mark.slow
 def test_predict_measures_the_pipeline(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "predict", "--repeats", "1", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)

@@ -16,7 +16,7 @@ class RedSegmenter:
 
     name = "red"
     device = torch.device("cpu")
-    dtype = torch.float32
+    number_format = "float32"
     threshold = 0.5
     parameters = 0
     batch_size = 2

@@ -16,6 +16,8 @@ from torch import nn
 import refersat
 from refersat.cli.main import main
 from refersat.errors import UserError
+from refersat.evaluation.provenance import ModelFacts
+from refersat.models.loading import check_int8
 from refersat.models.optimized import can_optimize, optimize
 from refersat.models.optimized.int8 import Int8Linear
 from refersat.models.optimized.packed import PackedLinear
@@ -51,6 +53,17 @@ def test_a_weight_is_off_by_half_a_step_at_most(rows: int, inputs: int, outputs:
         torch.testing.assert_close(
             small(features, residual=residual), expected + residual, rtol=1e-4, atol=1e-5 * scale
         )
+
+
+@torch.inference_mode()
+@pytest.mark.skipif(not can_optimize(CPU, torch.bfloat16), reason="this processor has no fast form in bfloat16")
+def test_in_bfloat16_a_weight_is_off_by_a_step_at_most() -> None:
+    torch.manual_seed(0)
+    plain = nn.Linear(300, 200).bfloat16()
+    small = Int8Linear(PackedLinear.of(plain))
+    step = plain.weight.float().abs().amax(1, keepdim=True) / 127
+    assert small.laid_out().dtype == torch.bfloat16
+    assert ((small.laid_out() - plain.weight).float().abs() <= step).all()
 
 
 @torch.inference_mode()
@@ -94,18 +107,39 @@ def test_the_built_in_model_draws_the_same_ships() -> None:
         (["--dtype", "int4"], "unknown dtype 'int4': give auto, float32, bfloat16 or int8"),
     ],
 )
-def test_a_mistake_is_one_line(words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code = main(["predict", str(SHIPS), "-t", "all ships", "--out", str(tmp_path), "--dtype", "int8", *words])
+@pytest.mark.parametrize("command", [["predict"], ["scene"], ["batch", "--overwrite"]])
+def test_a_mistake_is_one_line_and_nothing_is_touched(
+    command: list[str], words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = tmp_path / "out" / "rows"
+    rows.mkdir(parents=True)
+    asked = [*command, str(SHIPS), "-t", "all ships", "--out", str(tmp_path / "out")]
+    code = main([*asked, "--device", "cpu", "--dtype", "int8", *words])
     captured = capsys.readouterr()
     assert code == 2
     assert said in captured.err
     assert captured.err.count("\n") == 1
+    assert list(tmp_path.rglob("*")) == [tmp_path / "out", rows]
 
 
 def test_where_there_is_no_fast_form_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("refersat.models.loading.can_optimize", lambda *_: False)
-    with pytest.raises(UserError, match="use --dtype auto"):
-        refersat.load("built-in", device="cpu", dtype="int8")
-    monkeypatch.undo()
-    with pytest.raises(UserError, match="use --dtype auto"):
+    needed = "weights in int8 need a model's fast form"
+    with pytest.raises(UserError, match=needed):
         refersat.load("built-in", device="cpu", dtype="int8", fast=False)
+    monkeypatch.setattr("refersat.models.loading.can_optimize", lambda *_: False)
+    with pytest.raises(UserError, match=needed):
+        refersat.load("built-in", device="cpu", dtype="int8")
+    assert main(["bench", "model", "--device", "cpu", "--dtype", "int8"]) == 2
+
+
+def test_a_gpu_is_told_what_to_do() -> None:
+    with pytest.raises(UserError, match="not for mps: give --device cpu or --dtype auto"):
+        check_int8("built-in", torch.device("mps"), torch.bfloat16, fast=True)
+
+
+def test_what_is_written_says_how_weights_were_kept() -> None:
+    loaded = [refersat.load("built-in", device="cpu", dtype=kind) for kind in ("float32", "auto", "int8")]
+    facts = [ModelFacts.of(each, "built-in", batch_size=None, threshold=None).dtype for each in loaded]
+    assert facts == [each.number_format for each in loaded]
+    assert facts[0] == "float32"
+    assert facts[2] == f"int8 in {facts[1]}"

@@ -30,7 +30,7 @@ class PixelModel:
     threshold = 0.5
     folder = None
     device = torch.device("cpu")
-    dtype = torch.float32
+    number_format = "float32"
 
     def __init__(self, *, blur: int = 0) -> None:
         self.sizes: list[tuple[int, int]] = []

@@ -50,7 +50,7 @@ class Asked(Oracle):
 
     folder = None
     device = torch.device("cpu")
-    dtype = torch.float32
+    number_format = "float32"
 
     def __init__(self, most: int | None = None) -> None:
         super().__init__(("ship",))

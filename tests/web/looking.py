@@ -41,6 +41,20 @@ def map_picture(page: Page) -> NDArray[np.int16]:
     return np.asarray(PIL.Image.open(BytesIO(shot)).convert("RGB"), dtype=np.int16)
 
 
+def settled_map(page: Page) -> NDArray[np.int16]:
+    """The map once it shows a picture that no longer changes: tiles come one by one and fade in."""
+
+    def look() -> NDArray[np.int16] | None:
+        before = map_picture(page)
+        page.wait_for_timeout(1_000)
+        after = map_picture(page)
+        return after if after.std() > 20 and np.array_equal(before, after) else None
+
+    settled = eventually(page, look, lambda picture: picture is not None)
+    assert settled is not None
+    return settled
+
+
 def tinted(page: Page, colour: tuple[int, int, int]) -> int:
     """Pixels of the map that lean towards a mask's colour; the images of the tests are grey."""
     picture = map_picture(page)

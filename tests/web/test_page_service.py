@@ -17,7 +17,7 @@ import rasterio
 from affine import Affine
 
 import refersat
-from tests.web.looking import MAGENTA, ask, eventually, map_picture, row, slide
+from tests.web.looking import MAGENTA, ask, eventually, map_picture, row, settled_map, slide
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,7 +71,7 @@ def test_an_uploaded_photo_is_answered_and_its_polygons_taken_away(page: Page, a
     page.goto(address)
     page.get_by_label("Image file").set_input_files(EXAMPLES / "ships.jpg")
     page.locator("#phrase").wait_for()
-    before = eventually(page, lambda: map_picture(page), lambda picture: picture.std() > 20)
+    before = settled_map(page)
     ask(page, "all ships; the tennis court")
     page.get_by_role("rowheader", name="all ships").wait_for()
     assert "Nothing found" in row(page, "the tennis court")
@@ -96,7 +96,7 @@ def test_a_scene_is_a_job_with_tiles_and_a_georeferenced_download(page: Page, ad
     page.goto(address)
     page.get_by_role("button", name="cars.tif").click()
     page.locator("#phrase").wait_for()
-    before = eventually(page, lambda: map_picture(page), lambda picture: picture.std() > 20)
+    before = settled_map(page)
     ask(page, "all vehicles")
     page.get_by_role("progressbar", name="Progress: all vehicles").wait_for()
     page.get_by_role("rowheader", name="all vehicles").wait_for()
@@ -122,7 +122,7 @@ def test_only_the_view_is_looked_at_when_one_wants_that(page: Page, address: str
     page.goto(address)
     page.get_by_role("button", name="ships.jpg").first.click()  # it may have been brought, too
     page.locator("#phrase").wait_for()
-    eventually(page, lambda: map_picture(page), lambda picture: picture.std() > 20)
+    settled_map(page)
     for _ in range(2):
         page.get_by_role("button", name="Zoom in").click()
     page.get_by_role("button", name="Look in this view").click()
@@ -137,7 +137,7 @@ def test_a_job_on_a_large_scene_shows_its_progress_and_is_cancelled(page: Page, 
     page.goto(address)
     page.get_by_role("button", name="wide.tif").click()
     page.get_by_text("3 bands, uint16").wait_for()
-    eventually(page, lambda: map_picture(page), lambda picture: picture.std() > 20)
+    settled_map(page)
     with page.expect_response("**/execution") as accepted:
         ask(page, "all vehicles")
     job = f"{address}/jobs/{accepted.value.json()['jobID']}"

@@ -32,7 +32,7 @@ class Options:
     Attributes:
         model: name or folder.
         device: for example cpu or cuda.
-        dtype: auto, float32 or bfloat16.
+        dtype: auto, float32, bfloat16 or int8.
         repeats: of every measurement.
     """
 
@@ -46,6 +46,7 @@ def bench_predict(options: Options, report: Callable[[str], None]) -> dict[str, 
     """Measure the pipeline and the command; the result is for JSON. `report` is told what runs."""
     import refersat
 
+    segmenter = refersat.load(options.model, device=options.device, dtype=options.dtype)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         images = _images(folder, max(COUNTS))
@@ -55,7 +56,6 @@ def bench_predict(options: Options, report: Callable[[str], None]) -> dict[str, 
         words = ["predict", str(images[0]), "-t", PHRASES[0], "--out", str(folder / "out"), "--model", options.model]
         words += ["--device", options.device, "--dtype", options.dtype]
         predicted = _command(words, options.repeats)
-        segmenter = refersat.load(options.model, device=options.device, dtype=options.dtype)
         segmenter(images[0], PHRASES[0])
         rows = []
         for count in COUNTS:
@@ -67,7 +67,7 @@ def bench_predict(options: Options, report: Callable[[str], None]) -> dict[str, 
     return {
         "model": options.model,
         "device": str(segmenter.device),
-        "dtype": str(segmenter.dtype).removeprefix("torch."),
+        "dtype": segmenter.number_format,
         "image_side": SIDE,
         "help_seconds": helped.as_dict(),
         "predict_seconds": predicted.as_dict(),

@@ -179,6 +179,7 @@ def batch(
     from refersat.batch.tabular import Columns
     from refersat.radiometry import parse_stretch
     from refersat.scene.options import DEFAULT_TILE, SceneOptions
+    from refersat.segmenter import check_load
 
     rows = read_catalogue(catalogue, phrases or (), Columns(image_column, phrase_column, asset))
     job = Job(
@@ -207,6 +208,8 @@ def batch(
     if dry_run:
         _estimate(rows, job, engine, workers)
         return
+    # Workers of a cluster have devices of their own.
+    check_load(model, device="cpu" if engine == "ray" else device, dtype=dtype)
     mode = Mode(resume=resume or retry_failed, overwrite=overwrite, retry_failed=retry_failed)
     began = time.monotonic()
     try:

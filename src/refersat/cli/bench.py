@@ -31,7 +31,7 @@ def model(
     ] = "built-in",
     device: Device = "auto",
     dtype: Annotated[
-        str, typer.Option(metavar="auto|float32|bfloat16|int8", help="Number format of the fast form.")
+        str, typer.Option(metavar="auto|float32|bfloat16|int8", help="Number format of the fast form; int8 on a CPU.")
     ] = "auto",
     batch: Annotated[
         int | None,
@@ -62,10 +62,14 @@ def model(
     _check_parent(save)
     from refersat.benchmark.model import Options, bench_model
     from refersat.device import INT8, choose_device, choose_dtype
+    from refersat.models.loading import check_int8
 
     where = choose_device(device)
     on_cpu = where.type == "cpu"
-    number_format: Any = str(choose_dtype(dtype, where)).removeprefix("torch.")
+    computing = choose_dtype(dtype, where)
+    if dtype == INT8:
+        check_int8("built-in", where, computing, fast=True)
+    number_format: Any = str(computing).removeprefix("torch.")
     options = Options(
         config=config,
         device=str(where),

@@ -58,7 +58,7 @@ Dtype = Annotated[
     str,
     typer.Option(
         metavar="auto|float32|bfloat16|int8",
-        help="Number format; auto takes bfloat16 where it is fast, int8 saves memory.",
+        help="Number format; auto takes bfloat16 where it is fast, int8 saves memory on a CPU.",
     ),
 ]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say which device and number format were taken.")]
@@ -82,8 +82,6 @@ def band_numbers(bands: str | None) -> tuple[int, ...] | None:
 
 def say_what_runs(segmenter: Segmenter) -> None:
     """Model, device and number format, on stderr."""
-    dtype = str(segmenter.dtype).removeprefix("torch.")
     millions = segmenter.parameters / 1e6
-    typer.echo(
-        f"model {segmenter.name} ({millions:.1f} M parameters), device {segmenter.device}, dtype {dtype}", err=True
-    )
+    about = f"device {segmenter.device}, dtype {segmenter.number_format}"
+    typer.echo(f"model {segmenter.name} ({millions:.1f} M parameters), {about}", err=True)

@@ -55,7 +55,7 @@ class ModelFacts:
             weights_sha256=weights,
             descriptions_sha256=descriptions,
             device=str(segmenter.device),
-            dtype=str(segmenter.dtype).removeprefix("torch."),
+            dtype=segmenter.number_format,
             batch_size=segmenter.batch_size if batch_size is None else batch_size,
             threshold=segmenter.threshold if threshold is None else threshold,
         )

@@ -35,7 +35,7 @@ def check_packages(kind: Format, *, run: bool) -> None:
     Raises:
         UserError: something is not.
     """
-    needed = ["onnx", "onnxscript", *(["onnxruntime"] if run else [])] if kind == "onnx" else []
+    needed = ["onnx", "onnx_ir", "onnxscript", *(["onnxruntime"] if run else [])] if kind == "onnx" else []
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"--format {kind} needs {', '.join(missing)}: pip install 'refersat[export]'")
@@ -82,9 +82,9 @@ def _write_onnx(graph: Graph, program: torch.export.ExportedProgram, path: Path)
 
 
 def _simplify(model: Any) -> None:
-    """What PyTorch's exporter does to a graph if it is to optimise, less its search for patterns.
+    """What matters of that which PyTorch's exporter does to a graph if it is to optimise.
 
-    That takes minutes, and ONNX Runtime makes its own of the same.
+    Its search for patterns takes minutes, and ONNX Runtime has one of its own.
     """
     from onnx_ir.passes import Sequential, common
     from onnxscript.optimizer import fold_constants
@@ -93,6 +93,7 @@ def _simplify(model: Any) -> None:
     fold_constants(model)
     tidy = Sequential(
         common.RemoveUnusedNodesPass(),
+        common.RemoveUnusedOpsetsPass(),
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
         common.DeduplicateInitializersPass(),
         common.CommonSubexpressionEliminationPass(),

@@ -23,7 +23,7 @@ SAME_OBJECT = 0.4
 LEAST_SCORE = 0.15
 
 TRACED_ROUNDS = 16
-"""Rounds of suppression in a graph, which may not depend on what is seen; the built-in model needed 8 of 165 images."""
+"""Rounds of suppression in a graph, which may not depend on what is seen. On 165 images the built-in model needed 8."""
 
 LEAST_LIKENESS = 0.1
 """IoU of a cell's own box with an instance's, below which the cell is nobody's."""
@@ -104,7 +104,8 @@ def find_instances(probability: Tensor, edges: Tensor, *, count: int) -> Instanc
 def unsuppressed(there: Tensor, same: Tensor) -> Tensor:
     """Which peaks (N, P), the best first, are kept: those `there` and not the `same` (N, P, P) as one kept before.
 
-    A peak's fate depends on better ones alone, so that each round settles one more link of every chain of them.
+    A peak's fate depends on better ones alone, so that each round settles one more link of every chain of them. In a
+    graph, links beyond `TRACED_ROUNDS` are left as they are by then.
     """
     by_better = same.triu(diagonal=1).transpose(1, 2)
     kept = there
@@ -116,7 +117,7 @@ def unsuppressed(there: Tensor, same: Tensor) -> Tensor:
 
 
 def _most(kept: Tensor, count: int) -> int:
-    """How many the richest image has (N, P), from 1 to `count`, and that where there are no values."""
+    """How many the richest image has (N, P), from 1 to `count`; where there are no values, `count`."""
     return max(1, min(count, int(kept.sum(1).max()))) if has_values(kept) else count
 
 

@@ -40,9 +40,6 @@ _KEPT_FLOAT32 = "shared_embedding.positional_embedding"
 """Fourier frequencies of positions, multiplied by up to 2 pi: in half precision far positions would blur."""
 
 
-_OTHER = "use --dtype auto"
-
-
 class Loaded(Protocol):
     """A loaded model of any kind.
 
@@ -63,10 +60,7 @@ class Loaded(Protocol):
             device: where it was loaded.
             dtype: in which number format.
             fast: have the model itself made faster, where that is possible; it is for this answerer alone then.
-            int8: keep the weights of its linear layers in 8 bits; a faster form has to be possible.
-
-        Raises:
-            UserError: its weights cannot be kept so.
+            int8: keep weights in 8 bits, where `check_int8` allows it.
         """
 
 
@@ -88,8 +82,6 @@ class LoadedModel:
 
     def answerer(self, *, device: torch.device, dtype: torch.dtype, fast: bool = False, int8: bool = False) -> Answerer:
         """See `Loaded.answerer`."""
-        if int8 and not (fast and can_optimize(device, dtype)):
-            raise UserError(f"weights in int8 are for the fast form of a model on a CPU, not on {device}: {_OTHER}")
         answerer = RS2Sam2Answerer(self.model, self.tokenizer, device=device, dtype=dtype)
         if fast:
             optimize(self.model, device, dtype, int8=int8)
@@ -112,8 +104,7 @@ class LoadedAnswerer:
 
     def answerer(self, *, device: torch.device, dtype: torch.dtype, fast: bool = False, int8: bool = False) -> Answerer:
         """See `Loaded.answerer`; the model knows device and format from when it was loaded, and has no faster form."""
-        if int8:
-            raise UserError(f"weights in int8 are for RS2-SAM 2 and EVF-SAM 2 models, not for {self.name}: {_OTHER}")
+        assert not int8
         return self.ready
 
 
@@ -162,6 +153,30 @@ def load_model(
         return LoadedAnswerer(peers.load(folder, device=torch.device(device), dtype=dtype), name, card)
     read = read_folder(folder)
     return LoadedModel(build(read, device=device, dtype=dtype), read.tokenizer, name, card)
+
+
+def check_int8(name_or_folder: str | Path, device: torch.device, dtype: torch.dtype, *, fast: bool) -> None:
+    """See that a model's weights can be kept in 8 bits, before they are read.
+
+    Args:
+        name_or_folder: as for `load_model`.
+        device: where it is to run.
+        dtype: in which number format it computes.
+        fast: whether its fast form is wanted.
+
+    Raises:
+        UserError: they cannot, or there is no such model.
+    """
+    if device.type != "cpu":
+        raise UserError(f"weights in int8 are for CPUs, not for {device}: give --device cpu or --dtype auto")
+    if not (fast and can_optimize(device, dtype)):
+        raise UserError(
+            "weights in int8 need a model's fast form, which is not wanted here or needs a PyTorch with oneDNN: "
+            "give --dtype auto"
+        )
+    folder, name = locate(name_or_folder)
+    if is_pslg(folder) or peers.is_peer(folder):
+        raise UserError(f"weights in int8 are for RS2-SAM 2 and EVF-SAM 2 models, not for {name}: give --dtype auto")
 
 
 def read_folder(folder: Path, *, tokenizer: Path | None = None) -> ModelFolder:

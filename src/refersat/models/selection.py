@@ -42,8 +42,8 @@ NOT_MEANT = -20.0
 """Logit of what is no object."""
 
 SMALLEST_SHARE = 1e-4
-"""Probability from which on one is as good as none, and as good as certain from the other side: not so near to either
-that the rounding of a sigmoid would decide on the logit."""
+"""Probabilities below it count as it does, and those above one minus it likewise: nearer to either end, rounding would
+decide on the logit."""
 
 NOWHERE = -1e4
 """Logit below all others. It is finite: in between, it is resized."""

@@ -235,7 +235,7 @@ class Scene:
             "the scene": scene,
             "the phrases": list(phrases),
             "the model": [segmenter.name, run.tags["WEIGHTS_SHA256"], dict(descriptions)],
-            "the device": [segmenter.device.type, str(segmenter.dtype)],
+            "the device": [segmenter.device.type, segmenter.number_format],
             "the area of interest": None if reader.area is None else reader.area.wkt,
             "the radiometry": [run.tags["BANDS"], run.tags["STRETCH"]],
             "--nodata": reader.nodata,

@@ -44,9 +44,9 @@ class SharedModel:
         return self._worker.segmenter.device
 
     @property
-    def dtype(self) -> torch.dtype:
+    def number_format(self) -> str:
         """See `Segmenter`."""
-        return self._worker.segmenter.dtype
+        return self._worker.segmenter.number_format
 
     @property
     def threshold(self) -> float:

@@ -64,10 +64,13 @@ def optimize(
         dtype: float32 or bfloat16.
         compiled: where the fast forms of this package do not apply, as on a GPU, have PyTorch compile the trunk's
             blocks. Their first run then takes minutes.
-        int8: keep the weights of linear layers in 8 bits; only where `can_optimize`.
+        int8: keep the weights of the trunk's and the union encoder's linear layers in 8 bits; only where
+            `can_optimize`.
     """
-    # Memory is given back after each of the trunk's stages and after the answer; that takes some of the time.
+    # Of a large model, memory is given back after each layer that is replaced, after each of the trunk's stages and
+    # after the answer; that takes some of the time.
     gives_back = sum(weight.numel() for weight in model.parameters()) >= LARGE_MODEL
+    assert can_optimize(device, dtype) or not int8
     forms = _PACKED if can_optimize(device, dtype) else _COMPILED if compiled else {}
     places = [
         (parent, name)
@@ -79,7 +82,7 @@ def optimize(
     for parent, name in places:  # nothing else holds a layer here, so that it goes when its fast form is made
         child = getattr(parent, name)
         setattr(parent, name, forms[type(child)](child))
-        if int8 and forms is _PACKED:
+        if int8:
             keep_in_int8(getattr(parent, name))
         if gives_back:
             give_back()

@@ -1,4 +1,4 @@
-"""Linear layers whose weights are kept in 8 bits: half the memory of bfloat16, for a little more time."""
+"""Linear layers whose weights are kept in 8 bits: half the memory of bfloat16, for some time to widen them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Int8Linear(PackedLinear):
     def __init__(self, linear: PackedLinear) -> None:
         nn.Module.__init__(self)
         weight = linear.packed.to_dense()
-        # of the scale as it is kept: what rounding does to it is made good by the whole numbers
+        # divided by the scale as it is stored, so that the whole numbers make up for its rounding
         self.scale: Tensor = (weight.abs().amax(1, keepdim=True) / LARGEST).clamp(min=torch.finfo(weight.dtype).tiny)
         self.whole = (weight.float() / self.scale.float()).round().clamp(-LARGEST, LARGEST).to(torch.int8)
         self.bias, self.gelu, self.width = linear.bias, linear.gelu, linear.width
