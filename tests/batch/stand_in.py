@@ -32,7 +32,7 @@ class StandIn:
 
     def __init__(self) -> None:
         self.device: Any = argparse.Namespace(type="cpu")
-        self.dtype = "float32"
+        self.number_format = "float32"
         self.asked = 0
 
     def stream(self, questions: Iterable[tuple[Any, str]], **options: Any) -> Iterator[Any]:
