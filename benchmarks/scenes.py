@@ -32,7 +32,7 @@ class Brightness:
     name = "brightness"
     threshold = 0.5
     folder = None
-    dtype = "float32"
+    number_format = "float32"
 
     def __init__(self) -> None:
         import torch
