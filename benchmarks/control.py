@@ -98,7 +98,7 @@ def _film(features: Tensor, change: Tensor) -> Tensor:
 class ControlAnswerer:
     """A trained control as an `Answerer`."""
 
-    number_format = "float32"
+    dtype = torch.float32
     mask_threshold = 0.0
     phrases_at_once = 8
     images_at_once = 1
