@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refersat.models.optimized.attention import attend
+from refersat.models.optimized.int8 import Int8Linear
 from refersat.models.optimized.packed import PackedLinear
 
 LAYERS = (
@@ -25,6 +26,7 @@ LAYERS = (
     (65536, 144, 576),
     (16384, 288, 1152),
     (211, 1024, 4096),
+    (1025, 1024, 4096),
 )
 """Rows, inputs, outputs."""
 
@@ -43,9 +45,10 @@ def main() -> None:
     torch.set_num_threads(1)
     with torch.inference_mode():
         print(
-            "GFLOP/s\n| rows, in, out | linear | packed | linear, then GELU | packed with GELU | packed with residual |"
+            "GFLOP/s\n| rows, in, out | linear | packed | linear, then GELU | packed with GELU | packed with residual "
+            "| the same in int8 |"
         )
-        print("|---|---|---|---|---|---|")
+        print("|---|---|---|---|---|---|---|")
         for shape in LAYERS:
             layer_row(*shape, dtype)
         print(
@@ -60,12 +63,14 @@ def layer_row(rows: int, inputs: int, outputs: int, dtype: torch.dtype) -> None:
     layer = nn.Linear(inputs, outputs).to(dtype)
     features, residual = torch.randn(rows, inputs).to(dtype), torch.randn(rows, outputs).to(dtype)
     packed, activated = PackedLinear.of(layer), PackedLinear.of(layer, gelu=True)
+    small = Int8Linear(packed)
     ways: list[Callable[[], Tensor]] = [
         lambda: layer(features),
         lambda: packed(features),
         lambda: F.gelu(layer(features)),
         lambda: activated(features),
         lambda: packed(features, residual=residual),
+        lambda: small(features, residual=residual),
     ]
     operations = 2 * rows * inputs * outputs
     speeds = " | ".join(f"{operations / milliseconds(way) / 1e6:.0f}" for way in ways)

@@ -29,6 +29,7 @@ def test_model_prints_json_with_the_promised_names(tmp_path: Path, capsys: pytes
     assert 0 < result["foreground"] < 1
     assert result["mean_probability_difference"] < 0.001
     assert 0.1 < result["peak_memory_ratio"] < 1.5
+    assert 0 < result["fast"]["held_memory"] < result["fast"]["answer_peak_memory"] <= result["fast"]["peak_memory"]
     assert result["operations"] > 2e10
     assert result["machine"]["torch"] == torch.__version__
     assert result["plain"]["seconds"]["count"] == 1

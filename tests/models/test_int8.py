@@ -26,6 +26,7 @@ from tests.models.tiny_rs2sam2 import CONFIGURATIONS, answer, make_model, number
 CPU = torch.device("cpu")
 SHIPS = Path(__file__).parents[2] / "examples" / "ships.jpg"
 
+# As in test_optimized: without oneDNN's kernels there are no packed layers whose weights could be kept in 8 bits.
 pytestmark = pytest.mark.skipif(
     not can_optimize(CPU, torch.float32), reason="PyTorch without oneDNN's kernels has no fast form of a model"
 )
@@ -55,6 +56,7 @@ def test_a_weight_is_off_by_half_a_step_at_most(rows: int, inputs: int, outputs:
         )
 
 
+# Without products in bfloat16 a model is never in that format, so that nothing is lost by leaving it out.
 @torch.inference_mode()
 @pytest.mark.skipif(not can_optimize(CPU, torch.bfloat16), reason="this processor has no fast form in bfloat16")
 def test_in_bfloat16_a_weight_is_off_by_a_step_at_most() -> None:

@@ -47,6 +47,12 @@ def show_model(result: dict[str, Any]) -> None:
             f"{measured['peak_memory'] / GIB:.2f} GiB",
         )
     console.print(table)
+    fast = result["fast"]
+    console.print(
+        f"The fast form holds {fast['held_memory'] / GIB:.2f} GiB between answers, and at most "
+        f"{fast['answer_peak_memory'] / GIB:.2f} GiB in those after the first.",
+        soft_wrap=True,
+    )
     console.print(
         f"fast / plain: time {result['ratio']:.2f}, processor time {result['processor_ratio']:.2f}, memory "
         f"{result['peak_memory_ratio']:.2f}. Equal pixels {result['pixels_equal']:.2%} "
