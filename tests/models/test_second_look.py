@@ -13,6 +13,7 @@ from refersat.models.configuration import RS2Sam2Config
 from refersat.models.rs2sam2 import RS2Sam2Model
 from refersat.models.rs2sam2_output import RS2Sam2Output
 from refersat.models.selection import Selection
+from refersat.models.sightings import Objects
 from tests.models.tiny_rs2sam2 import CONFIGURATIONS, IDS, MASK, TINY, make_model, views
 
 SIDE = 128  # px: the views are 128, 64 and 32
@@ -58,6 +59,33 @@ def test_who_is_unsure_looks_again(kinds: Callable[..., RS2Sam2Model]) -> None:
     torch.testing.assert_close(output.logits[0], once.logits[0])
     torch.testing.assert_close(output.logits[1:], always.logits[1:])
     assert not torch.allclose(once.logits[1:], always.logits[1:])
+
+
+def test_nobody_else_is_looked_at_again(kinds: Callable[..., RS2Sam2Model]) -> None:
+    certainties = [0.4, 2.0, -3.0]
+    model = kinds(second_look=True)
+    assert model.selector is not None
+    choose = model.selector.choose
+    looks = 0
+
+    def as_certain(objects: Objects, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        nonlocal looks
+        looks += 1
+        asked = [(ids == IDS).all(1).nonzero()[0].item() for ids in input_ids]
+        assert asked == ([0, 1, 2] if looks == 1 else [0, 2])
+        likeliest = torch.tensor(certainties)[asked] if looks == 1 else torch.full((2,), -0.9)
+        logits = choose(objects, input_ids, attention_mask)
+        return logits - logits.amax(1, keepdim=True) + likeliest[:, None]
+
+    with (
+        patch.object(model.selector, "choose", as_certain),
+        patch.object(model, "see", wraps=model.see) as see,
+        torch.no_grad(),
+    ):
+        output = model(*views(size=SIDE), IDS, MASK)
+    assert [call.args[0].shape[0] for call in see.call_args_list] == [3, 3, 2]
+    everyone = ask(model, certainties, again=-0.9)
+    torch.testing.assert_close(output.logits, everyone.logits, rtol=1e-4, atol=1e-5)
 
 
 def test_a_guess_is_no_better(kinds: Callable[..., RS2Sam2Model]) -> None:

@@ -140,7 +140,7 @@ class Decoder(nn.Module):
             [self._seen(given, view, unread) for view in self.views],
             given.get("input_ids", unread),
             given.get("attention_mask", unread),
-            again=None if again is None else lambda: self._seen(given, again, unread),
+            again=None if again is None else lambda some: some.of_images(self._seen(given, again, unread)),
         )
         assert output.logits is not None and output.presence_logits is not None
         return {"logits": output.logits, "presence_logits": output.presence_logits}

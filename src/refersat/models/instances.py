@@ -5,6 +5,7 @@ Sources: centre-ness (FCOS, Tian et al., ICCV 2019, equation 3); greedy suppress
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -30,8 +31,8 @@ LEAST_LIKENESS = 0.1
 
 ALMOST_NOTHING = 1e-6
 
-AT_ONCE = 1024
-"""Boxes that are compared with all objects."""
+AT_ONCE = 2**16
+"""Pairs of boxes that are compared together: several arrays of so many numbers stay in a core's cache."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def find_instances(probability: Tensor, edges: Tensor, *, count: int) -> Instanc
     boxes = every_box.gather(1, peaks[..., None].expand(-1, -1, 4))
     kept = unsuppressed(scores > LEAST_SCORE, overlaps(boxes, boxes) > SAME_OBJECT)
     chosen = torch.where(kept, torch.arange(kept.shape[1], device=kept.device), kept.shape[1]).sort(1).values
-    count = _most(kept, min(count, kept.shape[1]))
+    count = most(kept, min(count, kept.shape[1]))
     chosen = chosen[:, :count]
     there = chosen < kept.shape[1]
     chosen = chosen.masked_fill(~there, 0)
@@ -116,7 +117,7 @@ def unsuppressed(there: Tensor, same: Tensor) -> Tensor:
     return kept
 
 
-def _most(kept: Tensor, count: int) -> int:
+def most(kept: Tensor, count: int) -> int:
     """How many the richest image has (N, P), from 1 to `count`; where there are no values, `count`."""
     return max(1, min(count, int(kept.sum(1).max()))) if has_values(kept) else count
 
@@ -132,31 +133,45 @@ def corners(edges: Tensor) -> Tensor:
 
 def overlaps(some: Tensor, others: Tensor) -> Tensor:
     """IoU of boxes (N, P, 4) with boxes (N, Q, 4) of the same image: (N, P, Q)."""
-    some, others = some[:, :, None], others[:, None]
-    shared = shared_area(some, others)
-    return shared / (area(some) + area(others) - shared).clamp(min=ALMOST_NOTHING)
+    return _overlaps(some[:, :, None].unbind(-1), others[:, None].unbind(-1))
 
 
 def shared_area(some: Tensor, others: Tensor) -> Tensor:
     """Of boxes (..., 4) with others (..., 4) that broadcast."""
-    # axis by axis: a last axis of two would cost more than the arithmetic
-    across, down = (
-        (torch.minimum(some[..., k + 2], others[..., k + 2]) - torch.maximum(some[..., k], others[..., k])).clamp(min=0)
-        for k in (0, 1)
-    )
-    return across * down
+    return _shared_area(some.unbind(-1), others.unbind(-1))
 
 
 def area(boxes: Tensor) -> Tensor:
     """Of boxes (..., 4); 0 where they end before they begin."""
-    x0, y0, x1, y1 = boxes.unbind(-1)
+    return _area(boxes.unbind(-1))
+
+
+def _overlaps(some: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
+    """IoU of boxes, each given as x0, y0, x1 and y1, that broadcast."""
+    # side by side in memory, numbers of one kind are worked on many at once: boxes of four would cost more
+    shared = _shared_area(some, others)
+    return shared / (_area(some) + _area(others) - shared).clamp(min=ALMOST_NOTHING)
+
+
+def _shared_area(some: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
+    across, down = (
+        (torch.minimum(some[k + 2], others[k + 2]) - torch.maximum(some[k], others[k])).clamp(min=0) for k in (0, 1)
+    )
+    return across * down
+
+
+def _area(edges: Sequence[Tensor]) -> Tensor:
+    x0, y0, x1, y1 = edges
     return (x1 - x0).clamp(min=0) * (y1 - y0).clamp(min=0)
 
 
 def _likeliest(boxes: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     """Which of the others (N, Q, 4) each box (N, P, 4) overlaps most: the IoU and which (N, P)."""
+    edges = boxes.permute(2, 0, 1).contiguous()[:, :, None]
+    columns = max(1, AT_ONCE // (others.shape[0] * others.shape[1])) if has_values(others) else boxes.shape[1]
+    others_edges = others[..., None].unbind(-2)
     # in parts that stay in the cache: every step of it is a pass over P x Q numbers
-    parts = [overlaps(part, others).max(-1) for part in torch.split(boxes, AT_ONCE, dim=1)]
+    parts = [_overlaps(others_edges, part.unbind(0)).max(1) for part in torch.split(edges, columns, dim=-1)]
     return torch.cat([likeness for likeness, _ in parts], 1), torch.cat([which for _, which in parts], 1)
 
 

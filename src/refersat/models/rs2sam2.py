@@ -37,6 +37,7 @@ from refersat.models.rs2sam2_output import Heard, RS2Sam2Output, Seen
 from refersat.models.selected_masks import Meant
 from refersat.models.selection import FIRST_BIAS, INSTANCES, InstanceSelector, Selection
 from refersat.models.sightings import Sighting, Sightings
+from refersat.models.some_images import SomeImages
 from refersat.models.tracing import surely
 from refersat.models.with_tokenizer import WithTokenizer
 
@@ -121,7 +122,13 @@ class RS2Sam2Model(WithTokenizer):
         seen = [self.see(view, heard, attention_mask) for view in self.views(pixel_values)]
         seen[0] = replace(seen[0], texture=self.texture(pixel_values, seen[0].candidates))
         coarsest = self.config.second_glance
-        again = None if coarsest is None else lambda: self.see(reduced(pixel_values, coarsest), heard, attention_mask)
+
+        def look_again(some: SomeImages) -> Seen:
+            assert coarsest is not None
+            view = reduced(some.of_images(pixel_values), coarsest)
+            return self.see(view, some.of_phrases(heard), some.of_phrases(attention_mask))
+
+        again = None if coarsest is None else look_again
         return self.draw(heard, seen, input_ids, attention_mask, choice=choice, again=again)
 
     def views(self, pixel_values: Tensor) -> list[Tensor]:
@@ -177,11 +184,12 @@ class RS2Sam2Model(WithTokenizer):
         attention_mask: Tensor,
         *,
         choice: Callable[[Selection], Tensor] | None = None,
-        again: Callable[[], Seen] | None = None,
+        again: Callable[[SomeImages], Seen] | None = None,
     ) -> RS2Sam2Output:
         """The masks, from what was heard and seen in one view or more, the finest first; arguments as above.
 
-        `again` gives what a coarser view shows; it is for phrases of which no object in the others seems to be meant.
+        `again` gives what a coarser view shows of some images: those about which there are phrases of which no object
+        in the others seems to be meant.
         """
         decoded, object_score, iou_scores = self._decode(heard, seen[0])
         low_res, score, selection, boxes = decoded, object_score, None, None
@@ -191,9 +199,13 @@ class RS2Sam2Model(WithTokenizer):
             meant = self._meant(found, input_ids, attention_mask, choice)
             selection = meant.selection
             if again is not None and not surely(~selection.unsure()):
-                coarse = again()
-                found.append(self._shown(coarse, self._decode(heard, coarse)[0]))
-                meant = meant.if_unsure(self._meant(found, input_ids, attention_mask, choice))
+                # A choice is about all of them.
+                some = SomeImages.with_any(selection.unsure() | (choice is not None), selection.objectness.shape[0])
+                coarse = again(some)
+                found = [(some.of_images(sighting), some.of_phrases(shown)) for sighting, shown in found]
+                found.append(self._shown(coarse, self._decode(some.of_phrases(heard), coarse)[0]))
+                questions = some.of_phrases((input_ids, attention_mask))
+                meant = meant.if_unsure(self._meant(found, *questions, choice), some)
             low_res, boxes = self._as_drawn(meant.masks), meant.boxes
             score = (object_score + selection.logits.amax(1)) / 2
         decoded_logits = _in_pixels(decoded)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from refersat.models.selection import NOT_MEANT, Selection, both
+from refersat.models.some_images import SomeImages
 
 TAKEN_TO_PIECES = 2.5
 """A coarser view that draws so many times as much of all that a phrase means shows it whole, finer ones in pieces."""
@@ -42,13 +43,22 @@ class Meant:
         boxes = selection.outlined(shown, least_coverage, side) if least_coverage else None
         return cls(selection, selected_masks(shown, selection), boxes)
 
-    def if_unsure(self, again: Meant) -> Meant:
-        """The same, but for phrases of which no object seems to be meant, what another look drew that is no guess."""
-        unsure = (self.selection.unsure() & ~again.selection.guessed())[:, None, None, None]
+    def if_unsure(self, again: Meant, some: SomeImages) -> Meant:
+        """The same, but for phrases of which no object seems to be meant, what another look drew that is no guess.
+
+        Args:
+            again: what phrases about some images meant in the other look.
+            some: those.
+        """
+        unsure = (some.of_phrases(self.selection.unsure()) & ~again.selection.guessed())[:, None, None, None]
+
+        def mixed(before: Tensor, after: Tensor) -> Tensor:
+            return some.put_into(before, torch.where(unsure, after, some.of_phrases(before)))
+
         boxes = self.boxes
         if boxes is not None and again.boxes is not None:
-            boxes = torch.where(unsure, again.boxes, boxes)
-        return replace(self, masks=torch.where(unsure, again.masks, self.masks), boxes=boxes)
+            boxes = mixed(boxes, again.boxes)
+        return replace(self, masks=mixed(self.masks, again.masks), boxes=boxes)
 
 
 def selected_masks(shown: Sequence[Tensor], selection: Selection) -> Tensor:

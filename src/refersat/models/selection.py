@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from refersat.models.candidates import Survey
 from refersat.models.filled_boxes import filling
 from refersat.models.hiera import per_phrase
-from refersat.models.instances import find_instances
-from refersat.models.sightings import Objects, Sighting, Sightings
+from refersat.models.instances import find_instances, most
+from refersat.models.sightings import Objects, Sighting, Sightings, gathered
 from refersat.models.tracing import surely
 
 INSTANCES = 64
@@ -125,9 +125,12 @@ class Selection:
         any_drawn = ((drawn_share >= least) & (logits > 0)).any(1)[:, None, None, None]
         if surely(any_drawn):
             return logits.new_full((logits.shape[0], 1, side, side), NOWHERE)
-        filled = per_phrase(filling(self.sightings.objects.boxes, side).sigmoid(), logits.shape[0])
-        boxes = (filled * logits[..., None, None].sigmoid()).amax(1, keepdim=True).logit(eps=SMALLEST_SHARE)
-        return boxes.masked_fill(any_drawn, NOWHERE)
+        shares = logits.sigmoid()
+        count = most(shares > SMALLEST_SHARE, shares.shape[1])  # the others would change nothing
+        shares, slots = shares.topk(count, dim=1)
+        boxes = gathered(per_phrase(self.sightings.objects.boxes, shares.shape[0]), slots)
+        filled = (filling(boxes, side).sigmoid() * shares[..., None, None]).amax(1, keepdim=True)
+        return filled.logit(eps=SMALLEST_SHARE).masked_fill(any_drawn, NOWHERE)
 
 
 class InstanceSelector(nn.Module):

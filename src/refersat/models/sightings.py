@@ -48,8 +48,8 @@ class Objects:
     def at(self, slots: Tensor) -> Objects:
         """Those in slots (N, K') alone."""
         return Objects(
-            features=_gathered(self.features, slots),
-            boxes=_gathered(self.boxes, slots),
+            features=gathered(self.features, slots),
+            boxes=gathered(self.boxes, slots),
             scores=self.scores.gather(1, slots),
         )
 
@@ -176,5 +176,6 @@ def _view_of_each(counts: Sequence[int]) -> Tensor:
     return torch.cat([torch.full((count,), number) for number, count in enumerate(counts)])
 
 
-def _gathered(values: Tensor, slots: Tensor) -> Tensor:
+def gathered(values: Tensor, slots: Tensor) -> Tensor:
+    """Rows (N, K', C) in slots (N, K') of values (N, K, C)."""
     return values.gather(1, slots[..., None].expand(-1, -1, values.shape[-1]))

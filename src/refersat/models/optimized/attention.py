@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers.models.sam2.modeling_sam2 import do_pool
 
 from refersat.device import multiplies_blocks
 from refersat.models.optimized.bands import in_bands
@@ -69,7 +70,7 @@ def _attended(qkv: Tensor, *, heads: int, sides: tuple[int, int], stride: int) -
     query, key, value = qkv.view(batch, height, width, 3, channels // 3).unbind(3)
     query_sides = sides
     if stride > 1:
-        query = do_pool(query, stride)
+        query = pooled(query, stride)
         query_sides = (sides[0] // stride, sides[1] // stride)
     size = query.shape[1:3]
     # Windows and heads become the batch of one matrix product: partition and transposition are one copy.
@@ -91,6 +92,15 @@ def _scatter(mixed: Tensor, sides: tuple[int, int], shape: tuple[int, int, int, 
     down, right = sides
     split = mixed.view(batch, height // down, width // right, heads, down, right, -1)
     return split.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, height, width, -1)
+
+
+def pooled(features: Tensor, stride: int) -> Tensor:
+    """(B, H, W, C) -> (B, H / stride, W / stride, C), the largest of each square; sides are multiples of the stride.
+
+    With channels side by side, comparing whole arrays takes a fraction of what PyTorch's pooling takes.
+    """
+    rows = reduce(torch.maximum, (features[:, row::stride] for row in range(stride)))
+    return reduce(torch.maximum, (rows[:, :, column::stride] for column in range(stride)))
 
 
 def padded(features: Tensor, window: int) -> Tensor:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import cast
 
 from torch import Tensor, nn
-from transformers.models.sam2.modeling_sam2 import do_pool
 
 from refersat.models.fusion import ADAPTER_SCALE
 from refersat.models.hiera import FusedBlock
-from refersat.models.optimized.attention import padded, window_attention
+from refersat.models.optimized.attention import padded, pooled, window_attention
 from refersat.models.optimized.bands import in_bands
 from refersat.models.optimized.fusion import FoldedFusion
 from refersat.models.optimized.packed import PackedLinear, side_by_side, summed
@@ -56,7 +55,7 @@ class FastBlock(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """The features after attention and fusion, and the text stream."""
         normed = self.layer_norm1(features)
-        shortcut = features if self.shortcut is None else do_pool(self.shortcut(normed), self.stride)
+        shortcut = features if self.shortcut is None else pooled(self.shortcut(normed), self.stride)
         height, width = shortcut.shape[1:3]
         mixed = window_attention(
             padded(normed, self.window), self.query_key_value, heads=self.heads, window=self.window, stride=self.stride

@@ -57,11 +57,11 @@ def _hear(attention: nn.MultiheadAttention, image: Tensor, phrase: Tensor, paddi
     offsets = (keys @ biases[0].view(heads, depth, 1))[..., 0] * depth**-0.5  # (B, heads, L)
     if padding is not None:
         offsets = offsets.masked_fill(padding[:, None], float("-inf"))
-    scores = torch.baddbmm(offsets.flatten(1)[:, None], image, folded_keys.flatten(1, 2).transpose(1, 2))
-    scores = scores.view(batch, -1, heads, length)
-    torch.softmax(scores, -1, out=scores)
+    scores = torch.baddbmm(offsets.flatten(1)[..., None], folded_keys.flatten(1, 2), image.transpose(1, 2))
+    # Over a dimension of a few words that is not the last one, a softmax works on many places at once.
+    shares = scores.view(batch, heads, length, -1).softmax(2).flatten(1, 2).transpose(1, 2)
     folded_values = (values @ attention.out_proj.weight.T.view(heads, depth, width)).flatten(1, 2)
-    return torch.baddbmm(image + attention.out_proj.bias, scores.flatten(2), folded_values)
+    return torch.baddbmm(image + attention.out_proj.bias, shares, folded_values)
 
 
 def _look(attention: nn.MultiheadAttention, phrase: Tensor, image: Tensor) -> Tensor:
