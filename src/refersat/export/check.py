@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from refersat.export.formats import Arrays, Run, open_graph
-from refersat.export.write import read_export
+from refersat.export.formats import open_program
+from refersat.export.manifest import read_export
+from refersat.export.sessions import Run, joined, open_session
 from refersat.models.rs2sam2 import RS2Sam2Model
 
 TOLERANCE = 1e-3
@@ -54,23 +53,21 @@ class Comparison:
 
 
 def open_graphs(folder: Path, *, threads: int) -> Run:
-    """All graphs of an exported model as one: the inputs of `RS2Sam2Model.forward` in, everything by its name out."""
-    rows = read_export(folder)["graphs"]
-    return joined(
-        [open_graph(folder / row["file"], list(row["inputs"]), list(row["outputs"]), threads=threads) for row in rows]
-    )
+    """All graphs of an exported model as one: the inputs of `RS2Sam2Model.forward` in, everything by its name out.
 
-
-def joined(parts: Sequence[Run]) -> Run:
-    """Graphs one after the other, each with what is known by then."""
-
-    def run(values: Arrays) -> dict[str, NDArray[Any]]:
-        known = dict(values)
-        for part in parts:
-            known |= part(known)
-        return known
-
-    return run
+    Args:
+        folder: the export.
+        threads: for ONNX Runtime; PyTorch's own are set for the whole process.
+    """
+    about = read_export(folder)
+    parts = []
+    for row in about["graphs"]:
+        path, takes, gives = folder / row["file"], list(row["inputs"]), list(row["outputs"])
+        if about["format"] == "onnx":
+            parts.append(open_session(path, takes, gives, threads=threads, simplified=row["simplified"]))
+        else:
+            parts.append(open_program(path, takes, gives))
+    return joined(parts)
 
 
 @torch.inference_mode()
