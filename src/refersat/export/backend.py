@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from refersat.export.views import normalised, resized, square
 from refersat.memory import LARGE_MODEL
 from refersat.models.steps import RS2Sam2Steps
 from refersat.text.tokenizer import PhraseTokenizer
+from refersat.threads import usable_threads
 
 BESIDE = 4
 """Images that are answered side by side, all with the same threads: a graph's small steps leave some of them idle."""
@@ -147,14 +147,6 @@ class OnnxBackend:
             )
             for index in range(count)
         ]
-
-
-def usable_threads() -> int:
-    """What OMP_NUM_THREADS says, as for PyTorch, else one for each core that this process may use."""
-    wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    if wanted.isdecimal() and int(wanted) > 0:
-        return int(wanted)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _open_all(folder: Path, rows: Sequence[Mapping[str, Any]], threads: int) -> Run:
