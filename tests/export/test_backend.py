@@ -127,7 +127,7 @@ def test_commands_take_it(exported: Exported, picture: Path, tmp_path: Path) -> 
     assert set(told["weights_sha256"]) == {"union-encoder.onnx", "image-encoder.onnx", "decoder.onnx"}
     asked = ["-t", "all ships", "--model", folder]
     assert main(["batch", str(picture), *asked, "--out", str(tmp_path / "batch")]) == 0
-    assert main(["scene", str(picture), *asked, "--out", str(tmp_path / "scene"), "--strategy", "overview"]) == 0
+    assert main(["scene", str(picture), *asked, "--out", str(tmp_path / "scene"), "--strategy", "tile"]) == 0
     sheets = ["--out", str(tmp_path / "out"), "--explain", str(tmp_path / "sheets")]
     assert main(["predict", str(picture), *asked, *sheets]) == 0
     assert (tmp_path / "sheets" / "picture-1.explain.png").is_file()

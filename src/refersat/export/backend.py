@@ -176,5 +176,4 @@ def _open_all(folder: Path, rows: Sequence[Mapping[str, Any]], threads: int) -> 
 def _sigmoid(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Of float32, any shape."""
     with np.errstate(over="ignore"):  # what is far below gives 1 / (1 + infinity), which is right
-        probability: NDArray[np.float32] = 1 / (1 + np.exp(-values))
-    return probability
+        return np.float32(1) / (np.float32(1) + np.exp(-values))
