@@ -158,7 +158,7 @@ def _open_all(folder: Path, rows: Sequence[Mapping[str, Any]], threads: int) -> 
 
     def opened(row: Mapping[str, Any]) -> Run:
         path, takes, gives = folder / row["file"], list(row["inputs"]), list(row["outputs"])
-        simplified = row["simplified"]
+        simplified: bool = row["simplified"]
         if not path.is_file():
             raise UserError(f"{folder} lacks {path.name}: export the model again, or copy the whole folder")
         try:

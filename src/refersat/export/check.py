@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from refersat.export.formats import open_program
+from refersat.errors import UserError
+from refersat.export.formats import ENDINGS, open_program
 from refersat.export.manifest import read_export
 from refersat.export.sessions import Run, joined, open_session
 from refersat.models.rs2sam2 import RS2Sam2Model
@@ -55,19 +57,27 @@ class Comparison:
 def open_graphs(folder: Path, *, threads: int) -> Run:
     """All graphs of an exported model as one: the inputs of `RS2Sam2Model.forward` in, everything by its name out.
 
+    Raises:
+        UserError: the folder holds no export, or one of another version.
+    """
+    rows = read_export(folder)["graphs"]
+    if any("simplified" not in row for row in rows):
+        raise UserError(f"{folder} was written by another version of refersat: export the model again")
+    return joined([open_graph(folder, row, threads=threads) for row in rows])
+
+
+def open_graph(folder: Path, row: Mapping[str, Any], *, threads: int) -> Run:
+    """One of them, by what the manifest says of it.
+
     Args:
         folder: the export.
+        row: file, inputs, outputs, and whether it is simplified.
         threads: for ONNX Runtime; PyTorch's own are set for the whole process.
     """
-    about = read_export(folder)
-    parts = []
-    for row in about["graphs"]:
-        path, takes, gives = folder / row["file"], list(row["inputs"]), list(row["outputs"])
-        if about["format"] == "onnx":
-            parts.append(open_session(path, takes, gives, threads=threads, simplified=row["simplified"]))
-        else:
-            parts.append(open_program(path, takes, gives))
-    return joined(parts)
+    path, takes, gives = folder / row["file"], list(row["inputs"]), list(row["outputs"])
+    if path.suffix == ENDINGS["torch-export"]:
+        return open_program(path, takes, gives)
+    return open_session(path, takes, gives, threads=threads, simplified=row["simplified"])
 
 
 @torch.inference_mode()

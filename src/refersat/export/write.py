@@ -76,16 +76,17 @@ def write(source: Source, folder: Path, kind: Format, *, say: Callable[[str], No
     rows = []
     for graph in graphs(source.model):
         say(f"writing {graph.name}")
-        path = folder / f"{graph.name}{ENDINGS[kind]}"
-        simplified = write_graph(graph, path, kind, longest=source.model.config.max_text_length)
-        rows.append(_graph_row(graph, path) | {"simplified": simplified})
+        rows.append(graph_row(graph, folder, kind, longest=source.model.config.max_text_length))
     source.loaded.tokenizer.save(folder)
     text = json.dumps(_manifest(source, kind, rows), indent=2) + "\n"
     (folder / MANIFEST_FILE).write_text(text, encoding="utf-8")
     store.write_sums(folder)
 
 
-def _graph_row(graph: Graph, path: Path) -> dict[str, Any]:
+def graph_row(graph: Graph, folder: Path, kind: Format, *, longest: int) -> dict[str, Any]:
+    """Write one graph, see `write_graph`: what the manifest says of it."""
+    path = folder / f"{graph.name}{ENDINGS[kind]}"
+    simplified = write_graph(graph, path, kind, longest=longest)
     inputs, outputs = (
         {
             name: {"shape": dimensions(name, tensor), "dtype": str(tensor.dtype).removeprefix("torch.")}
@@ -93,7 +94,7 @@ def _graph_row(graph: Graph, path: Path) -> dict[str, Any]:
         }
         for tensors in (graph.inputs, graph.outputs)
     )
-    return {"name": graph.name, "file": path.name, "inputs": inputs, "outputs": outputs}
+    return {"name": graph.name, "file": path.name, "inputs": inputs, "outputs": outputs, "simplified": simplified}
 
 
 def _manifest(source: Source, kind: Format, rows: list[dict[str, Any]]) -> dict[str, Any]:
