@@ -19,6 +19,7 @@ from refersat.imagery import Image, ImageSource, read_image
 from refersat.models import answering
 from refersat.models.answering import Answer
 from refersat.segmenter import Segmenter
+from tests.conftest import threads
 
 Make = Callable[..., Segmenter]
 
@@ -301,6 +302,14 @@ def test_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
         assert device.choose_dtype("auto", cuda) == expected
     with pytest.raises(UserError, match="float16"):
         device.choose_dtype("float16", cpu)
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_no_more_images_at_once_than_threads(make_segmenter: Make) -> None:
+    backend = make_segmenter()._backend
+    with threads(2):
+        assert backend.images_at_once == 2
+    assert backend.images_at_once == 3
 
 
 def test_load_hands_device_and_dtype_on(fake_model: torch.nn.Module, bright_square: NDArray[np.uint8]) -> None:
