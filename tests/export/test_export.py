@@ -293,6 +293,10 @@ def test_the_built_in_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     mask = predict_without_torch(tmp_path / "graphs", image, phrase, tmp_path / "mask.png")
     assert result.mask.any()
     assert (mask != result.mask).sum() <= 2
+    by_graphs = refersat.load(tmp_path / "graphs")(image, phrase)
+    assert (by_graphs.mask != result.mask).sum() <= 2
+    np.testing.assert_allclose(by_graphs.probability, result.probability, atol=1e-3)
+    assert by_graphs.score == pytest.approx(result.score, abs=1e-3)
 
 
 @pytest.mark.slow
