@@ -36,9 +36,9 @@ from refersat.evaluation.run import evaluate_samples
 from refersat.models import zoo
 from refersat.models.answering import Answer
 from refersat.models.hiera import per_phrase
-from refersat.models.loading import LoadedAnswerer
 from refersat.models.preprocess import square_view
 from refersat.models.rs2sam2 import RS2Sam2Config
+from refersat.models.torch_backend import TorchBackend
 from refersat.segmenter import Segmenter
 from refersat.text.corpus import corpus
 from refersat.text.tokenizer import PhraseTokenizer, train_tokenizer
@@ -194,8 +194,7 @@ def main() -> None:
             precision=torch.autocast("cpu", torch.bfloat16, enabled=not arguments.float32),
         )
         answerer = ControlAnswerer(network, tokenizer)
-        device = torch.device("cpu")
-        segmenter = Segmenter(LoadedAnswerer(answerer, "control", None), device=device, dtype=torch.float32)
+        segmenter = Segmenter(TorchBackend(answerer, device=torch.device("cpu")), name="control")
         metrics = metrics_of(evaluate_samples(segmenter, samples, protocols=[PROTOCOLS["native"]]))
     print(
         f"{answerer.parameters / 1e6:.1f} M parameters, {steps} steps in {arguments.minutes:g} minutes, loss {loss:.3f}"

@@ -15,9 +15,11 @@ from pathlib import Path
 import parity
 import torch
 
-from refersat.export.check import Comparison, compare, joined
-from refersat.export.formats import ENDINGS, Format, open_graph, write_graph
+from refersat.export.check import Comparison, compare, open_graph
+from refersat.export.formats import ENDINGS, Format
 from refersat.export.graphs import graphs
+from refersat.export.sessions import joined
+from refersat.export.write import graph_row
 
 THREADS = 2
 
@@ -32,9 +34,8 @@ def measure(kind: Format, folder: Path, *, timed: bool) -> dict[str, tuple[dict[
     model = parity.filled_model()
     parts = []
     for graph in graphs(model):
-        path = folder / f"{graph.name}{ENDINGS[kind]}"
-        write_graph(graph, path, kind, longest=model.config.max_text_length)
-        parts.append(open_graph(path, list(graph.inputs), list(graph.outputs), threads=torch.get_num_threads()))
+        row = graph_row(graph, folder, kind, longest=model.config.max_text_length)
+        parts.append(open_graph(folder, row, threads=torch.get_num_threads()))
     run = joined(parts)
     rows = {}
     for name in parity.CASES:

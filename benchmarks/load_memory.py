@@ -103,6 +103,7 @@ def load(folder: Path, dtype: str) -> None:
     import numpy as np
 
     from refersat.models.loading import LoadedModel, load_model
+    from refersat.models.torch_backend import TorchBackend
     from refersat.segmenter import Segmenter
 
     before = peak_memory()
@@ -112,7 +113,8 @@ def load(folder: Path, dtype: str) -> None:
     assert isinstance(loaded, LoadedModel)
     numbers: dict[str, float] = {"before": before, "peak": peak_memory(), "seconds": time.perf_counter() - start}
     numbers["model"] = sum(tensor.numel() * tensor.element_size() for tensor in loaded.model.state_dict().values())
-    segmenter = Segmenter(loaded, device=device, dtype=number_format, fast=True)
+    backend = TorchBackend.of(loaded, device=device, dtype=number_format, fast=True)
+    segmenter = Segmenter(backend, name=loaded.name)
     segmenter(np.zeros((512, 512, 3), np.uint8), "the large ship on the left")
     print(json.dumps(numbers | {"peak_answered": peak_memory(), "first_mask": time.perf_counter() - start}))
 

@@ -116,8 +116,11 @@ def make_segmenter() -> Callable[..., Segmenter]:
     """Makes a segmenter on the CPU around a `BrightPixels` with these changes to its configuration."""
 
     def make(**changes: Any) -> Segmenter:
+        from refersat.models.torch_backend import TorchBackend
+
         loaded = fake_loaded_model(BrightPixels(**changes))
-        return Segmenter(loaded, device=torch.device("cpu"), dtype=torch.float32)
+        backend = TorchBackend.of(loaded, device=torch.device("cpu"), dtype=torch.float32)
+        return Segmenter(backend, name=loaded.name)
 
     return make
 

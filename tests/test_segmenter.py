@@ -19,6 +19,7 @@ from refersat.imagery import Image, ImageSource, read_image
 from refersat.models import answering
 from refersat.models.answering import Answer
 from refersat.segmenter import Segmenter
+from tests.conftest import threads
 
 Make = Callable[..., Segmenter]
 
@@ -133,7 +134,7 @@ def test_batches_are_cut_and_read_only_when_their_turn_comes(
     next(results)
     assert read == 2
     assert len(list(results)) == 4
-    assert ask._answerer.model.batch_sizes == [2, 2, 1]
+    assert ask._backend.answerer.model.batch_sizes == [2, 2, 1]
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -144,8 +145,8 @@ def test_on_a_cpu_the_phrases_about_one_image_run_together(
     images = [geotiff] * 3 + [bright_square] * 10 + [Path(geotiff)]
     results = ask.batch(images, [f"phrase {index}" for index in range(14)])
     assert [result.phrase for result in results] == [f"phrase {index}" for index in range(14)]
-    assert ask._answerer.model.batch_sizes == [3, 8, 2, 1]
-    assert ask._answerer.model.image_counts == [1, 1, 1, 1]
+    assert ask._backend.answerer.model.batch_sizes == [3, 8, 2, 1]
+    assert ask._backend.answerer.model.image_counts == [1, 1, 1, 1]
     assert ask.batch_size == 8
 
 
@@ -159,8 +160,8 @@ def test_a_batch_may_hold_several_images(
     pictures = {name: np.full((8, 8, 3), 60 * grey, dtype=np.uint8) for grey, name in enumerate("abc", start=1)}
     ask = make_segmenter()
     results = ask.batch([pictures[name] for name in images], ["all"] * len(images), batch_size=4)
-    assert ask._answerer.model.batch_sizes == questions
-    assert ask._answerer.model.image_counts == copies
+    assert ask._backend.answerer.model.batch_sizes == questions
+    assert ask._backend.answerer.model.image_counts == copies
     for name, result in zip(images, results, strict=True):
         np.testing.assert_array_equal(result.image.rgb, pictures[name])
         np.testing.assert_allclose(
@@ -201,7 +202,7 @@ def test_the_masks_of_an_answer_are_joined_at_the_image_s_size(
     logits = torch.full((2, 4, 4), -3.0)
     logits[0, 0, 0] = logits[1, 3, 3] = 5.0
     ask = make_segmenter()
-    monkeypatch.setattr(ask._answerer, "answer", lambda *_: [Answer(logits, present=True, score=0.25)])
+    monkeypatch.setattr(ask._backend.answerer, "answer", lambda *_: [Answer(logits, present=True, score=0.25)])
     result = ask(bright_square, "both")
     one, other = (F.interpolate(layer[None, None], (80, 100), mode="bilinear")[0, 0] for layer in logits)
     np.testing.assert_array_equal(result.mask, (one > 0) | (other > 0))
@@ -260,7 +261,7 @@ def test_too_little_memory_is_said_in_one_line(
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
     ask = make_segmenter()
-    monkeypatch.setattr(ask._answerer.model, "forward", exhausted)
+    monkeypatch.setattr(ask._backend.answerer.model, "forward", exhausted)
     with pytest.raises(UserError, match="--batch-size"):
         ask(bright_square, "the square")
 
@@ -301,6 +302,14 @@ def test_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
         assert device.choose_dtype("auto", cuda) == expected
     with pytest.raises(UserError, match="float16"):
         device.choose_dtype("float16", cpu)
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_no_more_images_at_once_than_threads(make_segmenter: Make) -> None:
+    backend = make_segmenter()._backend
+    with threads(2):
+        assert backend.images_at_once == 2
+    assert backend.images_at_once == 3
 
 
 def test_load_hands_device_and_dtype_on(fake_model: torch.nn.Module, bright_square: NDArray[np.uint8]) -> None:

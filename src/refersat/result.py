@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import PIL.Image
     import shapely
 
-    from refersat.models.answering import Steps
+    from refersat.models.steps import Steps
     from refersat.vector import Ground
 
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from refersat.box import Box
-from refersat.device import INT8, choose_device, choose_dtype
 from refersat.errors import UserError
 from refersat.imagery import Image, ImageSource, read_image
 from refersat.question import check_phrase, check_threshold
@@ -23,8 +20,9 @@ from refersat.result import Result
 from refersat.side_by_side import side_by_side
 
 if TYPE_CHECKING:
-    from refersat.models.answering import Answer
-    from refersat.models.loading import Loaded
+    import torch
+
+    from refersat.backend import Backend, Device, Said
 
 Made = TypeVar("Made")
 
@@ -35,7 +33,7 @@ _Batch: TypeAlias = "list[tuple[Image, list[str]]]"
 def load(
     name_or_folder: str | Path = "built-in", *, device: str = "auto", dtype: str = "auto", fast: bool = True
 ) -> Segmenter:
-    """Load a model: a name that `refersat models list` shows, or a folder.
+    """Load a model: a name that `refersat models list` shows, a model folder, or one that `refersat export` wrote.
 
     Args:
         name_or_folder: for example "built-in", "rs2sam2-rrsisd" or "path/to/folder".
@@ -47,23 +45,49 @@ def load(
     Raises:
         UserError: no such model, device or dtype, or the model's files are incomplete.
     """
+    from refersat.export.manifest import is_export
     from refersat.models.identity import model_folder
-    from refersat.models.loading import load_model
 
-    where, number_format = check_load(name_or_folder, device=device, dtype=dtype, fast=fast)
-    loaded = load_model(name_or_folder, device=where, dtype=number_format)
     folder = model_folder(str(name_or_folder))
-    return Segmenter(loaded, device=where, dtype=number_format, folder=folder, fast=fast, int8=dtype == INT8)
+    if is_export(folder):  # which runs without PyTorch: nothing here may import that before
+        from refersat.export.backend import OnnxBackend, check_options
+
+        check_options(device, dtype)
+        return Segmenter(OnnxBackend.open(folder), name=folder.resolve().name, folder=folder)
+    from refersat.device import INT8
+    from refersat.models.loading import load_model
+    from refersat.models.torch_backend import TorchBackend
+
+    where, number_format = _chosen(name_or_folder, device, dtype, fast=fast)
+    loaded = load_model(name_or_folder, device=where, dtype=number_format)
+    backend = TorchBackend.of(loaded, device=where, dtype=number_format, fast=fast, int8=dtype == INT8)
+    return Segmenter(backend, name=loaded.name, folder=folder)
 
 
-def check_load(
-    name_or_folder: str | Path, *, device: str = "auto", dtype: str = "auto", fast: bool = True
-) -> tuple[torch.device, torch.dtype]:
-    """The device and the number format to compute in that `load` would take; nothing is read.
+def check_load(name_or_folder: str | Path, *, device: str = "auto", dtype: str = "auto", fast: bool = True) -> None:
+    """See that `load` would take these options, without reading a model.
 
     Raises:
-        UserError: `load` would refuse them.
+        UserError: it would refuse them.
     """
+    from refersat.export.manifest import is_export
+    from refersat.models.identity import model_folder
+
+    if is_export(model_folder(str(name_or_folder))):
+        from refersat.export.backend import check_options
+
+        check_options(device, dtype)
+    else:
+        _chosen(name_or_folder, device, dtype, fast=fast)
+
+
+def _chosen(name_or_folder: str | Path, device: str, dtype: str, *, fast: bool) -> tuple[torch.device, torch.dtype]:
+    """The device and the number format to compute in, for a model in PyTorch.
+
+    Raises:
+        UserError: they cannot be.
+    """
+    from refersat.device import INT8, choose_device, choose_dtype
     from refersat.models.loading import check_int8
 
     where = choose_device(device)
@@ -94,55 +118,45 @@ class Segmenter:
     """A loaded model, ready for images and phrases.
 
     Args:
-        loaded: the model with its name.
-        device: where the model is.
-        dtype: the number format it is in.
+        backend: the model, with what computes it.
+        name: what it is called.
         folder: where its files lie, if they do.
-        fast: have the model itself made faster, where that is possible; it is for this segmenter alone then.
-        int8: see `Loaded.answerer`; `check_load` refuses what cannot be.
     """
 
-    def __init__(
-        self,
-        loaded: Loaded,
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
-        folder: Path | None = None,
-        fast: bool = False,
-        int8: bool = False,
-    ) -> None:
-        self.name = loaded.name
+    def __init__(self, backend: Backend, *, name: str, folder: Path | None = None) -> None:
+        self.name = name
         self.folder = folder
-        self.device = device
-        self.int8 = int8
-        self._answerer = loaded.answerer(device=device, dtype=dtype, fast=fast, int8=int8)
+        self._backend = backend
 
     @property
-    def dtype(self) -> torch.dtype:
-        """The number format in which the model computes."""
-        return self._answerer.dtype
+    def device(self) -> Device:
+        """Where the model runs: a `torch.device`, but for exported models."""
+        return self._backend.device
+
+    @property
+    def dtype(self) -> Any:
+        """The number format in which the model computes: a `torch.dtype`, but for exported models."""
+        return self._backend.dtype
 
     @property
     def number_format(self) -> str:
-        """In words, on which answers depend: `dtype`, and how weights are kept."""
-        computing = str(self.dtype).removeprefix("torch.")
-        return f"{INT8} in {computing}" if self.int8 else computing
+        """In words, on which answers depend: the format to compute in, and how weights are kept."""
+        return self._backend.number_format
 
     @property
     def threshold(self) -> float:
         """The probability above which a pixel is foreground when no other is asked for."""
-        return float(self._answerer.probability(torch.tensor(self._answerer.mask_threshold)))
+        return float(self._backend.probability(np.array(self._backend.mask_threshold, np.float32)))
 
     @property
     def parameters(self) -> int:
         """Number of the model's parameters."""
-        return self._answerer.parameters
+        return self._backend.parameters
 
     @property
     def batch_size(self) -> int:
         """Questions per forward pass when not told; on a CPU all about one image, as only those share work there."""
-        return self._answerer.phrases_at_once if self._one_image_at_a_time else 4
+        return self._backend.phrases_at_once if self._one_image_at_a_time else 4
 
     @property
     def _one_image_at_a_time(self) -> bool:
@@ -216,8 +230,8 @@ class Segmenter:
             raise UserError(f"the batch size is at least 1, not {batch_size}")
         one_image = batch_size is None and self._one_image_at_a_time
         batches = _batches(questions, batch_size or self.batch_size, one_image=one_image)
-        most = self._answerer.images_at_once if self._one_image_at_a_time else 1
-        return side_by_side(work, batches, most=most)
+        workers = self._backend.images_at_once if self._one_image_at_a_time else 1
+        return side_by_side(work, batches, workers=workers, pool=self._backend.pool)
 
     def _probabilities(self, batch: _Batch) -> list[Probability]:
         images = [image for image, phrases in batch for _ in phrases]
@@ -257,35 +271,21 @@ class Segmenter:
             )
         return results
 
-    @torch.inference_mode()
-    def _ask(self, batch: _Batch) -> list[Answer]:
-        images, phrases = [image.rgb for image, _ in batch], [phrases for _, phrases in batch]
-        try:
-            return self._answerer.answer(images, phrases)
-        except torch.OutOfMemoryError as error:
-            raise UserError(
-                f"out of memory on {self.device} with {sum(map(len, phrases))} at once: use a smaller --batch-size or "
-                f"--device cpu"
-            ) from error
+    def _ask(self, batch: _Batch) -> list[Said]:
+        return self._backend.answer([image.rgb for image, _ in batch], [phrases for _, phrases in batch])
 
-    @torch.inference_mode()
     def _to_pixels(
-        self, answer: Answer, image: Image, threshold: float | None
+        self, said: Said, image: Image, threshold: float | None
     ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
         """The mask and the probabilities (H, W) of an answer; pixels without data are background."""
-        size = (image.height, image.width)
-        # One after the other: at the image's own size, many instances would not fit into memory together.
-        native = reduce(
-            torch.maximum,
-            (F.interpolate(one[None, None], size, mode="bilinear", align_corners=False)[0, 0] for one in answer.logits),
-        )
-        probability = self._answerer.probability(native)
-        mask = native > self._answerer.mask_threshold if threshold is None else probability > threshold
+        logits = said.logits_at(image.height, image.width)
+        probability = self._backend.probability(logits)
+        # Thresholds are plain numbers, so that NumPy compares in float32.
+        mask = logits > float(self._backend.mask_threshold) if threshold is None else probability > float(threshold)
         if image.valid is not None:
-            valid = torch.from_numpy(image.valid)
-            mask &= valid
-            probability *= valid
-        return mask.numpy(), probability.numpy()
+            mask &= image.valid
+            probability *= image.valid
+        return mask, probability
 
 
 def _batches(questions: Iterable[tuple[ImageSource, str]], size: int, *, one_image: bool) -> Iterator[_Batch]:

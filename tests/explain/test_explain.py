@@ -13,10 +13,10 @@ from refersat.explain.sheet import explain
 from refersat.explain.two_stages import two_stage_panels
 from refersat.explain.view import SIDE, View
 from refersat.imagery import read_image
-from refersat.models.answering import RS2Sam2Steps
 from refersat.models.grounding.grounder import Grounded
 from refersat.models.pslg.options import PslgOptions
 from refersat.models.pslg.system import PslgSteps
+from refersat.models.steps import RS2Sam2Steps
 from refersat.result import Result
 from tests.models.pslg.shapes import disc, ground, painted
 from tests.models.pslg.test_system import system

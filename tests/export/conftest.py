@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from refersat.cli.main import main
+from refersat.imagery import read_image
+from refersat.models.loading import LoadedModel, load_model
+from refersat.models.preprocess import preprocess
 from refersat.models.rs2sam2 import RS2Sam2Model
 from refersat.text.tokenizer import train_tokenizer
 from tests.models.tiny_rs2sam2 import CONFIGURATIONS, make_model
@@ -39,3 +45,20 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], t
         return made[configuration, kind]
 
     return make
+
+
+def half_foreground(source: Path, target: Path, picture: Path, phrase: str) -> Path:
+    """The same model and graphs, but half of the picture is foreground, whatever chance weights say."""
+    shutil.copytree(source, target)
+    loaded = load_model(target / "model", device=torch.device("cpu"), dtype=torch.float32)
+    assert isinstance(loaded, LoadedModel)
+    with torch.inference_mode():
+        views = preprocess([read_image(picture).rgb], loaded.model.config)
+        logits = loaded.model(*views, *loaded.tokenizer([phrase])).logits
+    thresholds = {"mask_threshold": float(logits.median()), "presence_threshold": 0.0}
+    config, manifest = target / "model" / "config.json", target / "graphs" / "manifest.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | thresholds))
+    about = json.loads(manifest.read_text())
+    given = {name: value for name, value in thresholds.items() if about["answer"][name] is not None}
+    manifest.write_text(json.dumps(about | {"answer": about["answer"] | given}))
+    return target

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,13 +23,10 @@ from refersat.cli.main import main
 from refersat.export.check import compare, open_graphs
 from refersat.export.formats import write_graph
 from refersat.export.graphs import example_inputs, graphs
-from refersat.imagery import read_image
 from refersat.models import store
 from refersat.models.identity import model_files
-from refersat.models.loading import LoadedModel, load_model
-from refersat.models.preprocess import preprocess
 from refersat.models.rs2sam2 import RS2Sam2Model
-from tests.export.conftest import save_model
+from tests.export.conftest import half_foreground, save_model
 from tests.models.tiny_rs2sam2 import CONFIGURATIONS, answer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -118,23 +114,6 @@ def test_the_example_without_torch_draws_the_same_mask(
     assert 0.2 < result.mask.mean() < 0.8
     assert mask.shape == result.mask.shape
     assert (mask == result.mask).mean() > 0.999
-
-
-def half_foreground(source: Path, target: Path, picture: Path, phrase: str) -> Path:
-    """The same model and graphs, but half of the picture is foreground, whatever chance weights say."""
-    shutil.copytree(source, target)
-    loaded = load_model(target / "model", device=torch.device("cpu"), dtype=torch.float32)
-    assert isinstance(loaded, LoadedModel)
-    with torch.inference_mode():
-        views = preprocess([read_image(picture).rgb], loaded.model.config)
-        logits = loaded.model(*views, *loaded.tokenizer([phrase])).logits
-    thresholds = {"mask_threshold": float(logits.median()), "presence_threshold": 0.0}
-    config, manifest = target / "model" / "config.json", target / "graphs" / "manifest.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | thresholds))
-    about = json.loads(manifest.read_text())
-    given = {name: value for name, value in thresholds.items() if about["answer"][name] is not None}
-    manifest.write_text(json.dumps(about | {"answer": about["answer"] | given}))
-    return target
 
 
 @pytest.mark.slow
@@ -314,6 +293,10 @@ def test_the_built_in_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     mask = predict_without_torch(tmp_path / "graphs", image, phrase, tmp_path / "mask.png")
     assert result.mask.any()
     assert (mask != result.mask).sum() <= 2
+    by_graphs = refersat.load(tmp_path / "graphs")(image, phrase)
+    assert (by_graphs.mask != result.mask).sum() <= 2
+    np.testing.assert_allclose(by_graphs.probability, result.probability, atol=1e-3)
+    assert by_graphs.score == pytest.approx(result.score, abs=1e-3)
 
 
 @pytest.mark.slow

@@ -98,7 +98,7 @@ def tile_at(template: str, bounds: list[float], z: int) -> str:
 def test_files_follow_another_threshold_without_asking_again(
     client: TestClient, bright_square: NDArray[np.uint8]
 ) -> None:
-    model = client.app.state.service.segmenter._answerer  # type: ignore[attr-defined]
+    model = client.app.state.service.segmenter._backend.answerer  # type: ignore[attr-defined]
     found = client.post("/v1/segment", data={"scene": "photo", "phrases": "the square", "keep": "true"}).json()
     asked = list(model.model.batch_sizes) if hasattr(model, "model") else None
     links = found["answers"][0]["links"]

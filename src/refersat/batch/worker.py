@@ -17,6 +17,7 @@ from refersat.batch.job import SCENE_FROM, Job, weights_of
 from refersat.batch.ledger import Ledger
 from refersat.batch.rows import Unit
 from refersat.errors import UserError
+from refersat.threads import limit_threads
 
 if TYPE_CHECKING:
     from refersat.imagery import Image
@@ -79,9 +80,7 @@ class Worker:
         if job.weights and weights_of(job.model) != dict(job.weights):
             raise UserError(f"{socket.gethostname()} has another model under the name {job.model}: install the same")
         if job.threads is not None:
-            import torch
-
-            torch.set_num_threads(job.threads)
+            limit_threads(job.threads)
         self._segmenter = job.load(job)
 
     def run(self, units: Iterable[Unit]) -> Iterator[Outcome]:

@@ -104,9 +104,8 @@ def predict(
     """
     _check_parent(save)
     from refersat.benchmark.pipeline import Options, bench_predict
-    from refersat.device import choose_device
 
-    options = Options(model=model, device=str(choose_device(device)), dtype=dtype, repeats=repeats)
+    options = Options(model=model, device=device, dtype=dtype, repeats=repeats)
     result = bench_predict(options, _say)
     _finish(result, as_json=as_json, save=save)
     if not as_json:

@@ -84,13 +84,14 @@ def export(
         raise UserError("--no-check leaves out what --image and --check-only are for")
 
     from refersat.export.formats import check_packages
-    from refersat.export.write import check_target, load_source, read_export
+    from refersat.export.manifest import read_export
+    from refersat.export.write import check_target, load_source
 
     if check_only:
         kind = read_export(out)["format"]
     else:
         check_target(out)
-    check_packages(FORMATS[kind], run=check)
+    check_packages(FORMATS[kind])
     source = load_source(model)
     inputs = list(_inputs(source, image, phrases or ())) if check else []
     rows = _check_again(source, out, inputs) if check_only else _write(source, out, FORMATS[kind], inputs)
@@ -114,7 +115,7 @@ def _write(source: Source, out: Path, kind: Format, inputs: Sequence[Inputs]) ->
 
 
 def _check_again(source: Source, folder: Path, inputs: Sequence[Inputs]) -> list[Comparison]:
-    from refersat.export.write import read_export
+    from refersat.export.manifest import read_export
 
     made_of = read_export(folder)["model"]
     if made_of["sha256"] != source.sha256:

@@ -163,8 +163,12 @@ def assemble(
 
 def _card(name: str) -> ModelCard:
     """The card beside the weights, or else what the package knows."""
+    from refersat.export.manifest import is_export, read_export
     from refersat.models.zoo import ModelCard, card, is_name
 
+    if is_export(Path(name)) and not is_name(name):
+        source = read_export(Path(name))["model"]["name"]
+        raise UserError(f"{name} was exported from {source}: `refersat models info {source}` tells about that")
     folder = _folder(name)
     found = ModelCard.read(folder) if folder else None
     if found is not None:

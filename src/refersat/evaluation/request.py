@@ -75,8 +75,11 @@ class Request:
         import torch
 
         import refersat
+        from refersat.export.manifest import is_export
+        from refersat.models.identity import model_folder
 
-        gpus = torch.cuda.device_count() if self.device in ("auto", "cuda") else 0
+        takes_gpus = self.device in ("auto", "cuda") and not is_export(model_folder(self.model))
+        gpus = torch.cuda.device_count() if takes_gpus else 0
         device = f"cuda:{place % gpus}" if gpus > 1 else self.device
         return refersat.load(self.model, device=device, dtype=self.dtype)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refersat.errors import UserError
+from refersat.threads import limit_threads
 
 if TYPE_CHECKING:
     from refersat.evaluation.request import Request
@@ -88,9 +89,7 @@ def _serve(
     """The life of a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it too, but the main process says when it ends
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    import torch
-
-    torch.set_num_threads(threads)
+    limit_threads(threads)
     try:
         segmenter = request.segmenter(place=process)
         units = request.units(request.questions(), segmenter)

@@ -12,7 +12,7 @@ from refersat.explain.view import Panel, View
 from refersat.painting import MASK
 
 if TYPE_CHECKING:
-    from refersat.models.answering import RS2Sam2Steps
+    from refersat.models.steps import RS2Sam2Steps
     from refersat.result import Result
 
 

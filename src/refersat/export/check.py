@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from refersat.export.formats import Arrays, Run, open_graph
-from refersat.export.write import read_export
+from refersat.errors import UserError
+from refersat.export.formats import ENDINGS, open_program
+from refersat.export.manifest import read_export
+from refersat.export.sessions import Run, joined, open_session
 from refersat.models.rs2sam2 import RS2Sam2Model
 
 TOLERANCE = 1e-3
@@ -54,23 +55,29 @@ class Comparison:
 
 
 def open_graphs(folder: Path, *, threads: int) -> Run:
-    """All graphs of an exported model as one: the inputs of `RS2Sam2Model.forward` in, everything by its name out."""
+    """All graphs of an exported model as one: the inputs of `RS2Sam2Model.forward` in, everything by its name out.
+
+    Raises:
+        UserError: the folder holds no export, or one of another version.
+    """
     rows = read_export(folder)["graphs"]
-    return joined(
-        [open_graph(folder / row["file"], list(row["inputs"]), list(row["outputs"]), threads=threads) for row in rows]
-    )
+    if any("simplified" not in row for row in rows):
+        raise UserError(f"{folder} was written by another version of refersat: export the model again")
+    return joined([open_graph(folder, row, threads=threads) for row in rows])
 
 
-def joined(parts: Sequence[Run]) -> Run:
-    """Graphs one after the other, each with what is known by then."""
+def open_graph(folder: Path, row: Mapping[str, Any], *, threads: int) -> Run:
+    """One of them, by what the manifest says of it.
 
-    def run(values: Arrays) -> dict[str, NDArray[Any]]:
-        known = dict(values)
-        for part in parts:
-            known |= part(known)
-        return known
-
-    return run
+    Args:
+        folder: the export.
+        row: file, inputs, outputs, and whether it is simplified.
+        threads: for ONNX Runtime; PyTorch's own are set for the whole process.
+    """
+    path, takes, gives = folder / row["file"], list(row["inputs"]), list(row["outputs"])
+    if path.suffix == ENDINGS["torch-export"]:
+        return open_program(path, takes, gives)
+    return open_session(path, takes, gives, threads=threads, simplified=row["simplified"])
 
 
 @torch.inference_mode()

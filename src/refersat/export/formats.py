@@ -1,50 +1,48 @@
-"""How a graph is written to a file, and how such a file is run."""
+"""How a graph is written to a file, and how PyTorch runs such a file again."""
 
 from __future__ import annotations
 
 import importlib.util
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import torch
 from numpy.typing import NDArray
 
 from refersat.errors import UserError
 from refersat.export.graphs import BATCH, TOKENS, Graph, dimensions
+from refersat.export.sessions import Arrays, Run
+from refersat.export.simplify import simplify_file
 
 Format = Literal["onnx", "torch-export"]
 ENDINGS: Mapping[Format, str] = {"onnx": ".onnx", "torch-export": ".pt2"}
 
-Arrays: TypeAlias = "Mapping[str, NDArray[Any]]"
-Run: TypeAlias = "Callable[[Arrays], dict[str, NDArray[Any]]]"
-
 _LOUD = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
 
 
-def check_packages(kind: Format, *, run: bool) -> None:
+def check_packages(kind: Format) -> None:
     """See that what a format needs is installed, before any work is done.
-
-    Args:
-        kind: the format.
-        run: whether its files will be run, too.
 
     Raises:
         UserError: something is not.
     """
-    needed = ["onnx", "onnx_ir", "onnxscript", *(["onnxruntime"] if run else [])] if kind == "onnx" else []
+    needed = ["onnx", "onnx_ir", "onnxscript", "onnxruntime"] if kind == "onnx" else []
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"--format {kind} needs {', '.join(missing)}: pip install 'refersat[export]'")
 
 
-def write_graph(graph: Graph, path: Path, kind: Format, *, longest: int) -> None:
+def write_graph(graph: Graph, path: Path, kind: Format, *, longest: int) -> bool:
     """Write one graph for any number of pairs and phrases of up to `longest` tokens.
 
     ONNX files of more than 2 GB have their weights in a file beside them.
+
+    Returns:
+        Whether ONNX Runtime has simplified it, see `simplify_file`.
     """
     free = {BATCH: torch.export.Dim(BATCH, min=1), TOKENS: torch.export.Dim(TOKENS, min=2, max=longest)}
     shapes = {
@@ -56,11 +54,11 @@ def write_graph(graph: Graph, path: Path, kind: Format, *, longest: int) -> None
         if kind == "torch-export":
             program.example_inputs = None  # megabytes of noise
             torch.export.save(program, path)
-        else:
-            _write_onnx(graph, program, path)
+            return False
+        return _write_onnx(graph, program, path)
 
 
-def _write_onnx(graph: Graph, program: torch.export.ExportedProgram, path: Path) -> None:
+def _write_onnx(graph: Graph, program: torch.export.ExportedProgram, path: Path) -> bool:
     onnx = torch.onnx.export(
         program,
         input_names=list(graph.inputs),
@@ -79,6 +77,7 @@ def _write_onnx(graph: Graph, program: torch.export.ExportedProgram, path: Path)
         }
     onnx.rename_axes(names)
     onnx.save(path)
+    return simplify_file(path)
 
 
 def _simplify(model: Any) -> None:
@@ -103,32 +102,23 @@ def _simplify(model: Any) -> None:
     tidy(model)
 
 
-def open_graph(path: Path, takes: Sequence[str], gives: Sequence[str], *, threads: int) -> Run:
-    """A written graph, ready to run on the CPU: arrays by their names in, arrays by their names out.
+def open_program(path: Path, takes: Sequence[str], gives: Sequence[str]) -> Run:
+    """A graph for PyTorch as a function: arrays by their names in, arrays by their names out.
 
     Args:
         path: its file.
         takes: names of its inputs; more may be given to it.
         gives: names of its outputs.
-        threads: for a product of matrices; PyTorch's own are set for the whole process.
     """
-    if path.suffix == ENDINGS["torch-export"]:
-        with _quiet():
-            module = torch.export.load(path).module()
+    with _quiet():
+        module = torch.export.load(path).module()
 
-        @torch.inference_mode()
-        def run_exported(values: Arrays) -> dict[str, NDArray[Any]]:
-            outputs = module({name: torch.from_numpy(values[name]) for name in takes})
-            return {name: outputs[name].numpy() for name in gives}
+    @torch.inference_mode()
+    def run(values: Arrays) -> dict[str, NDArray[Any]]:
+        outputs = module({name: torch.from_numpy(values[name]) for name in takes})
+        return {name: outputs[name].numpy() for name in gives}
 
-        return run_exported
-
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda values: dict(zip(gives, session.run(gives, {name: values[name] for name in takes}), strict=True))
+    return run
 
 
 @contextmanager

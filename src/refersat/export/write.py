@@ -14,6 +14,7 @@ import refersat
 from refersat.errors import UserError
 from refersat.export.formats import ENDINGS, Format, write_graph
 from refersat.export.graphs import Graph, dimensions, graphs
+from refersat.export.manifest import KIND, MANIFEST_FILE, is_export
 from refersat.models import peers, store
 from refersat.models.identity import model_files, weights_digest
 from refersat.models.loading import LoadedModel, load_model, locate
@@ -21,9 +22,6 @@ from refersat.models.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from refersat.models.pslg import is_pslg
 from refersat.models.rs2sam2 import RS2Sam2Model
 from refersat.text.tokenizer import BEGIN_ID, END_ID, PAD_ID, TOKENIZER_FILE, UNKNOWN_ID
-
-MANIFEST_FILE = "manifest.json"
-_KIND = "refersat export"
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ def check_target(target: Path) -> None:
     """
     if target.exists() and not target.is_dir():
         raise UserError(f"{target} is a file: give a folder to write to")
-    if target.is_dir() and any(target.iterdir()) and not _is_export(target):
+    if target.is_dir() and any(target.iterdir()) and not is_export(target):
         raise UserError(f"{target} holds something else than an earlier export: give a new folder")
 
 
@@ -78,16 +76,17 @@ def write(source: Source, folder: Path, kind: Format, *, say: Callable[[str], No
     rows = []
     for graph in graphs(source.model):
         say(f"writing {graph.name}")
-        path = folder / f"{graph.name}{ENDINGS[kind]}"
-        write_graph(graph, path, kind, longest=source.model.config.max_text_length)
-        rows.append(_graph_row(graph, path))
+        rows.append(graph_row(graph, folder, kind, longest=source.model.config.max_text_length))
     source.loaded.tokenizer.save(folder)
     text = json.dumps(_manifest(source, kind, rows), indent=2) + "\n"
     (folder / MANIFEST_FILE).write_text(text, encoding="utf-8")
     store.write_sums(folder)
 
 
-def _graph_row(graph: Graph, path: Path) -> dict[str, Any]:
+def graph_row(graph: Graph, folder: Path, kind: Format, *, longest: int) -> dict[str, Any]:
+    """Write one graph, see `write_graph`: what the manifest says of it."""
+    path = folder / f"{graph.name}{ENDINGS[kind]}"
+    simplified = write_graph(graph, path, kind, longest=longest)
     inputs, outputs = (
         {
             name: {"shape": dimensions(name, tensor), "dtype": str(tensor.dtype).removeprefix("torch.")}
@@ -95,18 +94,22 @@ def _graph_row(graph: Graph, path: Path) -> dict[str, Any]:
         }
         for tensors in (graph.inputs, graph.outputs)
     )
-    return {"name": graph.name, "file": path.name, "inputs": inputs, "outputs": outputs}
+    return {"name": graph.name, "file": path.name, "inputs": inputs, "outputs": outputs, "simplified": simplified}
 
 
 def _manifest(source: Source, kind: Format, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """What a program that runs the graphs has to know."""
     config = source.model.config
     return {
-        "kind": _KIND,
+        "kind": KIND,
         "format": kind,
         "refersat": refersat.__version__,
         "torch": torch.__version__,
-        "model": {"name": source.loaded.name, "sha256": source.sha256},
+        "model": {
+            "name": source.loaded.name,
+            "sha256": source.sha256,
+            "parameters": sum(parameter.numel() for parameter in source.model.parameters()),
+        },
         "graphs": rows,
         "images": {
             "sides": {"pixel_values": config.image_size, "union_pixel_values": config.union_image_size},
@@ -128,26 +131,3 @@ def _manifest(source: Source, kind: Format, rows: list[dict[str, Any]]) -> dict[
             "presence_threshold": config.presence_threshold if config.presence == "object_score" else None,
         },
     }
-
-
-def read_export(folder: Path) -> dict[str, Any]:
-    """The manifest of an exported model.
-
-    Raises:
-        UserError: the folder holds none.
-    """
-    try:
-        content: dict[str, Any] = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
-        if content["kind"] == _KIND:
-            return content
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    raise UserError(f"{folder} holds no export: it has no {MANIFEST_FILE} of `refersat export`")
-
-
-def _is_export(folder: Path) -> bool:
-    try:
-        read_export(folder)
-    except UserError:
-        return False
-    return True

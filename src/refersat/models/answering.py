@@ -1,11 +1,11 @@
-"""What all kinds of models have in common: images and phrases in, answers out."""
+"""What all kinds of models in PyTorch have in common: images and phrases in, answers out."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,31 +17,13 @@ from refersat.memory import LARGE_MODEL
 from refersat.models.preprocess import preprocess
 from refersat.models.rs2sam2 import RS2Sam2Model
 from refersat.models.rs2sam2_output import RS2Sam2Output
-
-if TYPE_CHECKING:
-    from refersat.models.pslg.system import PslgSteps
+from refersat.models.steps import RS2Sam2Steps, Steps
 
 TOGETHER = 8
 """Phrases about one image that run together on a CPU: beyond that, their shared work no longer shows."""
 
 BESIDE = 4
 """Images that a CPU answers side by side: Python runs one thread at a time, for a fifth of what they all do."""
-
-
-@dataclass(frozen=True, eq=False)
-class RS2Sam2Steps:
-    """What an RS2-SAM 2 thought of on its way, for one phrase; both stretch over the whole image.
-
-    Attributes:
-        pseudo_mask: (G, G) float32 probabilities of the mask prompt generator; None without one.
-        candidates: (h, w) float32 probabilities that a cell shows the named kind; None without a candidate finder.
-    """
-
-    pseudo_mask: NDArray[np.float32] | None
-    candidates: NDArray[np.float32] | None
-
-
-Steps: TypeAlias = "RS2Sam2Steps | PslgSteps"
 
 
 @dataclass(frozen=True)

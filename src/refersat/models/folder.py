@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from refersat.errors import UserError
+from refersat.export.manifest import is_export
 
 CONFIG_FILE = "config.json"
 
@@ -16,9 +17,14 @@ def read_description(folder: Path) -> Mapping[str, Any]:
     """The content of the folder's config.json.
 
     Raises:
-        UserError: there is none, or it is no JSON object.
+        UserError: there is none, as in an export, or it is no JSON object.
     """
     path = folder / CONFIG_FILE
+    if not path.is_file() and is_export(folder):
+        raise UserError(
+            f"{folder} holds what `refersat export` wrote, which answers but holds no network: give the model that was "
+            f"exported"
+        )
     if not path.is_file():
         raise UserError(f"{folder} is not a model folder: it has no {CONFIG_FILE}")
     return read_json(path)

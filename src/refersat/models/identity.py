@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from refersat.export.manifest import MANIFEST_FILE, graph_files, is_export
 from refersat.models import store, zoo
 from refersat.models.checkpoint import Checkpoint
 from refersat.models.folder import CONFIG_FILE
 from refersat.models.pslg import PSLG_FILE, is_pslg
+from refersat.text.tokenizer import TOKENIZER_FILE
 
 _DESCRIPTIONS = {".json", ".txt", ".model", ".spm"}
 """Suffixes of the files beside the weights that change what a model answers: configuration and tokenizer."""
@@ -22,11 +24,16 @@ def model_folder(model: str) -> Path:
 def model_files(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
     """File name -> sha256: of the files that hold weights, and of those that describe model and tokenizer.
 
-    A model of several parts has one subfolder for each; those of a PSLG-SAM may be elsewhere.
+    A model of several parts has one subfolder for each; those of a PSLG-SAM may be elsewhere. The weights of an export
+    are in its graphs.
 
     Raises:
         UserError: the folder holds no weights.
     """
+    if is_export(folder):
+        graphs = {file.name: store.sha256(file) for file in graph_files(folder)}
+        beside = (folder / MANIFEST_FILE, folder / TOKENIZER_FILE)
+        return graphs, {file.name: store.sha256(file) for file in beside if file.is_file()}
     if is_pslg(folder):
         from refersat.models.pslg.folder import network_folders
 

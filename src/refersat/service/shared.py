@@ -11,8 +11,7 @@ from refersat.imagery import ImageSource
 from refersat.service.worker import ModelWorker
 
 if TYPE_CHECKING:
-    import torch
-
+    from refersat.backend import Device
     from refersat.segmenter import Probability, Segmenter
 
 
@@ -39,7 +38,7 @@ class SharedModel:
         return self._worker.segmenter.folder
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> Device:
         """See `Segmenter`."""
         return self._worker.segmenter.device
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from refersat.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from sentencepiece import SentencePieceProcessor
     from torch import Tensor
 
@@ -65,22 +67,29 @@ class PhraseTokenizer:
         return [BEGIN_ID, *ids[: self.max_length - 2], END_ID]
 
     def __call__(self, phrases: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """`arrays`, as tensors."""
+        import torch
+
+        input_ids, attention_mask = self.arrays(phrases)
+        return torch.from_numpy(input_ids), torch.from_numpy(attention_mask)
+
+    def arrays(self, phrases: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Ids of a batch of B phrases, padded to the longest, L tokens.
 
         Returns:
             input_ids (B, L) int64, padded with 3, and attention_mask (B, L) bool, True where a token is real (unknown
             or not).
         """
-        import torch
+        import numpy as np
 
         if isinstance(phrases, str):
             raise TypeError("give a sequence of phrases, not a single string")
         rows = [self.encode(phrase) for phrase in phrases]
         length = max((len(row) for row in rows), default=0)
-        input_ids = torch.full((len(rows), length), PAD_ID, dtype=torch.long)
-        attention_mask = torch.zeros((len(rows), length), dtype=torch.bool)
+        input_ids = np.full((len(rows), length), PAD_ID, dtype=np.int64)
+        attention_mask = np.zeros((len(rows), length), dtype=np.bool_)
         for index, row in enumerate(rows):
-            input_ids[index, : len(row)] = torch.tensor(row, dtype=torch.long)
+            input_ids[index, : len(row)] = row
             attention_mask[index, : len(row)] = True
         return input_ids, attention_mask
 

@@ -14,6 +14,7 @@ from refersat.evaluation.rows import Evaluation
 from refersat.evaluation.run import evaluate_samples
 from refersat.models.loading import LoadedModel
 from refersat.models.rs2sam2 import RS2Sam2Model
+from refersat.models.torch_backend import TorchBackend
 from refersat.segmenter import Segmenter
 from refersat.text.tokenizer import PhraseTokenizer
 from refersat.training.devices import Devices
@@ -60,4 +61,4 @@ def validate(
 def segmenter_of(devices: Devices, model: RS2Sam2Model, tokenizer: PhraseTokenizer) -> Segmenter:
     """What answers with the model as it is now."""
     loaded = LoadedModel(model=model, tokenizer=tokenizer, name="training", card=None)
-    return Segmenter(loaded, device=devices.device, dtype=torch.float32)
+    return Segmenter(TorchBackend.of(loaded, device=devices.device, dtype=torch.float32), name=loaded.name)

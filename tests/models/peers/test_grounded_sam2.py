@@ -105,7 +105,7 @@ def test_a_batch_gives_what_one_by_one_gives(ask: Segmenter, photos: Photos) -> 
 
 
 def test_an_image_is_seen_once_by_each(ask: Segmenter, photos: Photos) -> None:
-    answerer: Any = ask._answerer
+    answerer: Any = ask._backend.answerer
     seen: dict[str, list[int]] = {"detector": [], "masks": []}
     backbone = answerer._detector.model.model.backbone.conv_encoder.encoder.model
     backbone.register_forward_pre_hook(lambda _, args: seen["detector"].append(len(args[0])))

@@ -87,7 +87,7 @@ def test_a_batch_gives_what_one_by_one_gives(ask: Segmenter, photos: Photos) -> 
 def test_an_image_is_seen_once_for_all_its_phrases(
     ask: Segmenter, photos: Photos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model: Any = ask._answerer._model  # type: ignore[attr-defined]
+    model: Any = ask._backend.answerer._model  # type: ignore[attr-defined]
     seen = []
     encoder = model.vision_encoder.forward
     monkeypatch.setattr(

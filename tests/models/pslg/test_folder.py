@@ -121,7 +121,7 @@ def test_assemble_leaves_the_networks_where_they_are(source: Path, tmp_path: Pat
     assert main(["models", "assemble", str(target), *words, "--no-boundary", "--presence-threshold", "0.2"]) == 0
     assert sorted(file.name for file in target.iterdir()) == ["card.json", "pslg.json"]
     loaded = refersat.load(target, device="cpu")
-    answerer = loaded._answerer
+    answerer = loaded._backend.answerer
     assert isinstance(answerer, PslgSam)
     assert answerer.presence_threshold == 0.2
     assert loaded(IMAGE, "a ship").steps.fine.boundary is None

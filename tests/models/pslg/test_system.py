@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 
 from refersat.imagery import read_image
-from refersat.models.loading import LoadedAnswerer
 from refersat.models.pslg.boundary import BoundaryOptions
 from refersat.models.pslg.options import PslgOptions
 from refersat.models.pslg.system import PslgSam, PslgSteps
+from refersat.models.torch_backend import TorchBackend
 from refersat.result import Result
 from refersat.segmenter import Segmenter
 from tests.models.pslg.shapes import disc, ground, overlap, painted
@@ -32,8 +32,8 @@ def tanks() -> NDArray[np.uint8]:
 
 def system(options: PslgOptions | None = None, *, cells: int = 32) -> tuple[Segmenter, BoxesByPhrase, BrightSam]:
     grounder, sam = BoxesByPhrase(KNOWN), BrightSam(cells)
-    loaded = LoadedAnswerer(PslgSam(grounder, sam, options), "two stages", None)
-    return Segmenter(loaded, device=torch.device("cpu"), dtype=torch.float32), grounder, sam
+    backend = TorchBackend(PslgSam(grounder, sam, options), device=torch.device("cpu"))
+    return Segmenter(backend, name="two stages"), grounder, sam
 
 
 def steps_of(result: Result) -> PslgSteps:
