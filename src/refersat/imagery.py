@@ -120,7 +120,7 @@ def require_file(path: Path, kind: str = "image") -> None:
             hint = f": give image files, for example {path / '*.tif'}" if kind == "image" else f", not a {kind}"
             raise UserError(f"{path} is a folder{hint}")
         if not path.is_file():
-            raise UserError(f"no such {kind}: {path}")
+            raise UserError(f"no such {kind}: {path}; check the path")
         with path.open("rb") as stream:
             empty = not stream.read(1)
         str(path).encode()
