@@ -131,11 +131,13 @@ def test_the_example_without_torch_knows_what_is_not_there(exported: Exported, p
 
 @pytest.mark.slow
 def test_the_folder_says_all_there_is_to_know(exported: Exported) -> None:
-    folder, _ = exported("built-in", "onnx")
+    folder, model = exported("built-in", "onnx")
     source = folder.parent / "model"
     manifest = json.loads((folder / "manifest.json").read_text())
     (digest,) = model_files(source)[0].values()
-    assert manifest["model"] == {"name": "model", "sha256": digest}
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    assert manifest["model"] == {"name": "model", "sha256": digest, "parameters": parameters}
+    assert all(row["simplified"] for row in manifest["graphs"])
     assert manifest["images"]["sides"] == {"pixel_values": 64, "union_pixel_values": 32}
     assert manifest["images"]["antialias"] is True
     assert manifest["answer"] == {"mask_threshold": 0.5, "two_class_logit": True, "presence_threshold": 0.5}
@@ -149,6 +151,7 @@ def test_the_folder_says_all_there_is_to_know(exported: Exported) -> None:
         graph = onnx.load(folder / row["file"]).graph
         for side, values in (("inputs", graph.input), ("outputs", graph.output)):
             assert [value.name for value in values] == list(row[side])
+        assert {node.domain for node in graph.node} == {""}  # for any program that reads ONNX
         for value in graph.input:
             sizes = [size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim]
             assert sizes == row["inputs"][value.name]["shape"]
