@@ -28,6 +28,7 @@ class Options:
         steps: of each form that are measured.
         precision: float32 or bfloat16, of both forms.
         compiled: let PyTorch compile layers of the fast form.
+        checkpointing: of activations, in both forms.
     """
 
     config: Config
@@ -36,12 +37,16 @@ class Options:
     steps: int
     precision: str
     compiled: bool
+    checkpointing: bool
 
 
 def bench_train(options: Options, report: Callable[[str], None]) -> dict[str, Any]:
     """Measure both forms, one after the other; the result is for JSON. `report` is told what runs."""
     machine = facts(options.device)
-    setup = make_setup(options.config, batch=options.batch, precision=options.precision, compiled=False)
+    # What runs a second time because of checkpointing, or is compiled, is no more to be done.
+    setup = make_setup(
+        options.config, batch=options.batch, precision=options.precision, compiled=False, checkpointing=False
+    )
     stage = stage_of(setup)
     report("counting operations")
     with torch.device("meta"):
@@ -61,6 +66,7 @@ def bench_train(options: Options, report: Callable[[str], None]) -> dict[str, An
         "device": options.device,
         "precision": options.precision,
         "compiled": options.compiled,
+        "checkpointing": options.checkpointing,
         "image_size": stage.image_size,
         "batch": stage.batch_size,
         "phrases_per_view": stage.phrases_per_view,
@@ -95,6 +101,7 @@ def _run(options: Options, *, fast: bool) -> dict[str, Any]:
         steps=options.steps,
         precision=options.precision,
         compiled=options.compiled,
+        checkpointing=options.checkpointing,
     )
     # Training takes the first GPU there is, unless it is told otherwise.
     environment = {"ACCELERATE_USE_CPU": "true"} if options.device == "cpu" else {}

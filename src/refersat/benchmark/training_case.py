@@ -34,7 +34,7 @@ LENGTHS = (14, 9, 20, 6, 17, 11, 23, 8)
 """Tokens of the phrases of one step after the other, over and over."""
 
 
-def make_setup(config: Config, *, batch: int | None, precision: str, compiled: bool) -> Setup:
+def make_setup(config: Config, *, batch: int | None, precision: str, compiled: bool, checkpointing: bool) -> Setup:
     """A shipped recipe, cut down to its last stage that trains all of the model.
 
     Args:
@@ -42,6 +42,7 @@ def make_setup(config: Config, *, batch: int | None, precision: str, compiled: b
         batch: views of a step; None: as the recipe says.
         precision: float32 or bfloat16.
         compiled: as in recipes.
+        checkpointing: of activations.
     """
     recipe = load_recipe(RECIPES[config], NO_DATA[config])
     stage = [each for each in recipe.stages if each.only is None and each.phrases_per_view][-1]
@@ -49,6 +50,7 @@ def make_setup(config: Config, *, batch: int | None, precision: str, compiled: b
         "stages": [stage.model_copy(update={"batch_size": batch or stage.batch_size}).model_dump(mode="json")],
         "optimizer.precision": precision,
         "optimizer.compiled": compiled,
+        "optimizer.activation_checkpointing": checkpointing,
     }
     recipe = changed_recipe(recipe, changes)
     sampled = isinstance(recipe.data, SampleData)

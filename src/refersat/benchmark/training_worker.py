@@ -33,6 +33,7 @@ class Request:
         steps: that are measured, after one that is not.
         precision: float32 or bfloat16.
         compiled: let PyTorch compile layers of the fast form.
+        checkpointing: of activations.
     """
 
     config: Config
@@ -41,6 +42,7 @@ class Request:
     steps: int
     precision: str
     compiled: bool
+    checkpointing: bool
 
     def to_json(self) -> str:
         """For the command line of the process."""
@@ -54,6 +56,7 @@ def run(request: Request) -> dict[str, Any]:
         batch=request.batch,
         precision=request.precision,
         compiled=request.fast and request.compiled,
+        checkpointing=request.checkpointing,
     )
     recipe = setup.recipe
     devices = Devices(recipe)

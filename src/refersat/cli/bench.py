@@ -117,8 +117,8 @@ def train(
     """Measure steps of training: forward and backward pass, clipping, the optimizer and the moving average.
 
     Each form runs in a process of its own, with the same fresh weights and batches of noise whose phrases change their
-    length from step to step; no data is read. Both compute in bfloat16 where the processor does. The plain form has no
-    compiled layers and PyTorch's usual AdamW.
+    length from step to step; no data is read. Both compute in bfloat16 where the processor does, and for large on a CPU
+    with checkpointed activations. The plain form has no compiled layers and PyTorch's usual AdamW.
 
     Example: refersat bench train --config large
     """
@@ -149,6 +149,7 @@ def train(
         steps=steps or (2 if large_here else 10),
         precision="bfloat16" if computes_in_bfloat16(where) else "float32",
         compiled=compiles,
+        checkpointing=large_here,
     )
     result = bench_train(options, _say)
     _finish(result, as_json=as_json, save=save)
