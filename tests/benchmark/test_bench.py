@@ -13,7 +13,11 @@ import torch
 from refersat.benchmark import model as bench
 from refersat.benchmark.case import count_operations, make_inputs, make_model, random_weight
 from refersat.benchmark.machine import Spread, facts, matmul_peak
+from refersat.benchmark.training import loss_difference
+from refersat.benchmark.training_case import make_batches, make_setup, stage_of
 from refersat.cli.main import main
+
+VIEWS = ("pixel_values", "union_pixel_values", "target", "labels", "label_weights", "edges", "named", "present")
 
 
 @pytest.mark.slow
@@ -45,6 +49,60 @@ def test_weights_in_int8_are_what_is_measured(capsys: pytest.CaptureFixture[str]
     whole = json.loads(capsys.readouterr().out)
     assert not whole["int8"]
     assert result["mean_probability_difference"] != whole["mean_probability_difference"]
+
+
+@pytest.mark.slow
+def test_train_prints_json_with_the_promised_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    saved = tmp_path / "bench.json"
+    words = ["bench", "train", "--device", "cpu", "--batch", "1", "--steps", "2", "--no-compile"]
+    assert main([*words, "--json", "--save", str(saved)]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert json.loads(saved.read_text()) == result
+    assert result["ratio"] == pytest.approx(result["fast_seconds"] / result["plain_seconds"])
+    assert result["samples_per_second"] == pytest.approx(result["phrases_per_view"] / result["fast_seconds"])
+    assert result["loss_difference"] < 1e-6  # without compiled layers a CPU does the same in both
+    assert len(set(result["plain"]["losses"])) == len(result["fast"]["losses"]) == 3
+    assert 0.5 < result["peak_memory_ratio"] < 1.5
+    assert 0 < result["fast_share_of_peak"] < 1
+    assert result["fast"]["graphs"] == 0
+
+
+def test_losses_are_compared_step_by_step() -> None:
+    assert loss_difference([2.0, 4.0], [2.0, 4.0]) == 0
+    assert loss_difference([2.0, 4.0], [2.1, 3.0]) == pytest.approx(0.25)
+
+
+def test_every_step_of_training_has_phrases_of_another_length_and_its_parts_fit() -> None:
+    setup = make_setup("built-in", batch=2, precision="float32", compiled=False, checkpointing=False)
+    first, second = make_batches(setup, 2)
+    stage = stage_of(setup)
+    assert (len(first.pixel_values), len(first.input_ids)) == (2, 2 * stage.phrases_per_view)
+    assert first.input_ids.shape[1] != second.input_ids.shape[1]
+    assert not torch.equal(first.pixel_values, second.pixel_values)
+    sizes = setup.task.empty_batch(setup.start.config, stage, 2, outlines=True)
+    assert {name: getattr(first, name).shape for name in VIEWS} == {name: getattr(sizes, name).shape for name in VIEWS}
+    assert not first.attention_mask.all()
+    again = make_batches(setup, 1)[0]
+    assert torch.equal(again.pixel_values, first.pixel_values)
+
+
+def test_what_is_measured_trains_what_the_recipe_trains() -> None:
+    setup = make_setup("large", batch=1, precision="bfloat16", compiled=False, checkpointing=True)
+    assert (setup.recipe.name, stage_of(setup).image_size, stage_of(setup).batch_size) == ("rs2sam2-rrsisd", 1024, 1)
+    assert not setup.recipe.parts.trunk.train
+    assert setup.loss.candidates == setup.loss.presence == 0
+    assert setup.recipe.optimizer.activation_checkpointing
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(["--config", "huge"], "huge"), (["--device", "cpu:1"], "cpu:1"), (["--save", "/no/x"], "--save")],
+)
+def test_a_mistake_about_training_is_one_line(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "train", *words]) == 2
+    captured = capsys.readouterr()
+    assert said in captured.err
+    assert captured.err.count("\n") == 1
 
 
 @pytest.mark.slow

@@ -52,6 +52,21 @@ def test_a_state_is_all_that_a_run_goes_on_from(tmp_path: Path) -> None:
     assert first.average.updates == second.average.updates == 6
 
 
+@pytest.mark.parametrize("fused", [True, False])
+def test_counts_of_steps_lie_where_the_optimizer_reads_them(fused: bool) -> None:
+    one = learner(1)
+    learn(one, 2)
+    state = one.state()
+    away = learner(1)
+    away.trainee.to("meta")  # as a GPU
+    optimizer = torch.optim.AdamW(away.trainee.parameters())
+    optimizer.defaults["fused"] = fused
+    Learner(away.trainee, optimizer, MovingAverage(away.trainee, 0.9)).load(state)
+    kept = next(iter(optimizer.state.values()))
+    assert kept["exp_avg"].device.type == "meta"
+    assert kept["step"].device.type == ("meta" if fused else "cpu")
+
+
 def test_a_state_of_something_else_is_told_and_changes_nothing() -> None:
     state = learner(1).state()
     wider = learner(2, width=5)

@@ -54,6 +54,7 @@ def test_mistakes_are_told(make_recipe: MakeRecipe) -> None:
         ),
         ({}, 3, "a batch of 2 cannot be shared evenly by 3 processes: make batch_size of every stage a multiple of 3"),
         ({"kind": "muon"}, 2, "muon works on whole matrices"),
+        ({"compiled": True}, 2, "optimizer.compiled was never tried with shards"),
     ],
 )
 def test_what_cannot_be_shared_is_told_as_by_a_run(

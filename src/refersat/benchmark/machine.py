@@ -80,16 +80,17 @@ def matmul_peak(device: str, dtype: str) -> float:
     side = SIDES[device.partition(":")[0]]
     left, right = torch.randn(2, side, side, device=device).to(getattr(torch, dtype)).unbind()
     out = torch.empty_like(left)
-    seconds = [_timed(lambda: torch.matmul(left, right, out=out), device) for _ in range(PRODUCTS + 1)]
+    seconds = [timed(lambda: torch.matmul(left, right, out=out), device)[0] for _ in range(PRODUCTS + 1)]
     return float(2 * side**3 / min(seconds[1:]))
 
 
-def _timed(work: Callable[[], object], device: str) -> float:
+def timed(work: Callable[[], object], device: str) -> tuple[float, float]:
+    """Seconds on the clock, and seconds of the processor."""
     synchronize(device)
-    began = time.perf_counter()
+    wall, processor = time.perf_counter(), time.process_time()
     work()
     synchronize(device)
-    return time.perf_counter() - began
+    return time.perf_counter() - wall, time.process_time() - processor
 
 
 def synchronize(device: str) -> None:
@@ -108,6 +109,13 @@ def forget_peak_memory() -> None:
     if peak.exists():
         give_back()
         peak.write_text("5", encoding="ascii")  # see proc(5)
+
+
+def peak_memory_of(device: str) -> int:
+    """Bytes: on a GPU those of the GPU, else those of the process."""
+    import torch
+
+    return torch.cuda.max_memory_allocated(device) if device.startswith("cuda") else peak_memory()
 
 
 def peak_memory() -> int:

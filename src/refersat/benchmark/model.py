@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from refersat.benchmark.alone import run_alone
 from refersat.benchmark.case import Config, count_operations
 from refersat.benchmark.machine import facts, matmul_peak
 from refersat.benchmark.worker import Request
@@ -90,12 +88,8 @@ def _run(options: Options, folder: Path, *, fast: bool) -> tuple[dict[str, Any],
         compiled=fast and options.compiled,
         logits=str(folder / f"{'fast' if fast else 'plain'}.npy"),
     )
-    command = [sys.executable, "-m", "refersat.benchmark.worker", request.to_json()]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise RuntimeError(f"the {'fast' if fast else 'plain'} form failed with exit code {done.returncode}: {last}")
-    return json.loads(done.stdout), np.load(request.logits)
+    measured = run_alone("refersat.benchmark.worker", request.to_json(), f"the {'fast' if fast else 'plain'} form")
+    return measured, np.load(request.logits)
 
 
 def _sameness(facts_of_plain: dict[str, Any], plain: Any, fast: Any) -> dict[str, float]:

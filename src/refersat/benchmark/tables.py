@@ -62,6 +62,46 @@ def show_model(result: dict[str, Any]) -> None:
     )
 
 
+def show_train(result: dict[str, Any]) -> None:
+    """What `bench_train` found."""
+    console = Console()
+    show_machine(console, result["machine"])
+    plain, fast = result["plain"], result["fast"]
+    console.print(
+        f"{result['config']}, {result['batch']} views of {result['image_size']} px with {result['phrases_per_view']} "
+        f"phrases each in {result['precision']}; {fast['trained'] / 1e6:,.0f} of {fast['parameters'] / 1e6:,.0f} "
+        f"million weights train. Forward and backward pass: {result['operations'] / GIGA:,.0f} GFLOP; matrix products "
+        f"reach {result['matmul_peak'] / GIGA:,.0f} GFLOP/s",
+        soft_wrap=True,
+    )
+    table = Table("form", box=None, pad_edge=False, header_style="bold")
+    for name in ("s/step", "least", "most", "samples/s", "of peak", "peak memory", "first step"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for form, name, measured, speed in (
+        ("plain", "plain", plain, result["plain_samples_per_second"]),
+        ("fast", "fast, compiled" if result["compiled"] else "fast", fast, result["samples_per_second"]),
+    ):
+        seconds = measured["seconds"]
+        table.add_row(
+            name,
+            *(f"{seconds[which]:.3f}" for which in ("median", "least", "most")),
+            f"{speed:.2f}",
+            f"{result[f'{form}_share_of_peak']:.0%}",
+            f"{measured['peak_memory'] / GIB:.2f} GiB",
+            f"{measured['first_seconds']:.1f} s",
+        )
+    console.print(table)
+    for form, measured in (("plain", plain), ("fast", fast)):
+        console.print(f"losses, {form}: {', '.join(f'{loss:.4f}' for loss in measured['losses'])}", soft_wrap=True)
+    console.print(
+        f"fast / plain: time {result['ratio']:.2f}, processor time {result['processor_ratio']:.2f}, memory "
+        f"{result['peak_memory_ratio']:.2f}. Losses differ by at most {result['loss_difference']:.2%}. "
+        f"{fast['graphs']} graphs were compiled in the first step, {fast['graphs_later']} later, for phrases of other "
+        "lengths.",
+        soft_wrap=True,
+    )
+
+
 def show_predict(result: dict[str, Any]) -> None:
     """What `bench_predict` found."""
     console = Console()

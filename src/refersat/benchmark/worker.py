@@ -8,13 +8,12 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from refersat.benchmark.case import Config, make_inputs, make_model
-from refersat.benchmark.machine import Spread, forget_peak_memory, peak_memory, synchronize
+from refersat.benchmark.machine import Spread, forget_peak_memory, peak_memory, peak_memory_of, timed
 
 
 @dataclass(frozen=True)
@@ -70,15 +69,15 @@ def run(request: Request) -> dict[str, Any]:
         began = time.perf_counter()
         logits = model(*arguments).logits[:, 0].float().cpu().numpy()
         first = time.perf_counter() - began
-        until_then = _peak_memory(request.device)
+        until_then = peak_memory_of(request.device)
         forget_peak_memory()
         held = peak_memory()
         walls, processors = [], []
         for _ in range(request.repeats):
-            wall, processor = _timed(lambda: model(*arguments), request.device)
+            wall, processor = timed(lambda: model(*arguments), request.device)
             walls.append(wall)
             processors.append(processor)
-    answering = _peak_memory(request.device)
+    answering = peak_memory_of(request.device)
     np.save(request.logits, logits)
     return {
         "seconds": Spread.of(walls).as_dict(),
@@ -91,22 +90,6 @@ def run(request: Request) -> dict[str, Any]:
         "mask_threshold": model.config.mask_threshold,
         "two_class_logit": model.config.two_class_logit,
     }
-
-
-def _peak_memory(device: str) -> int:
-    """Bytes: on a GPU those of the GPU, else those of the process."""
-    import torch
-
-    return torch.cuda.max_memory_allocated(device) if device.startswith("cuda") else peak_memory()
-
-
-def _timed(work: Callable[[], object], device: str) -> tuple[float, float]:
-    """Seconds on the clock, and seconds of the processor."""
-    synchronize(device)
-    wall, processor = time.perf_counter(), time.process_time()
-    work()
-    synchronize(device)
-    return time.perf_counter() - wall, time.process_time() - processor
 
 
 def main() -> None:

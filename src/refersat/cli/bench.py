@@ -87,6 +87,78 @@ def model(
         show_model(result)
 
 
+@app.command("train", short_help="Steps of training, as `refersat train` takes them, against plain ones.")
+def train(
+    config: Annotated[
+        str, typer.Option(metavar="large|built-in", help="What the recipe rs2sam2-rrsisd or built-in trains.")
+    ] = "built-in",
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="The first GPU, or this.")] = "auto",
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Views of a step; the recipe's, 1 for large on a CPU.", show_default=False
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Steps that count; 2 for large on a CPU, else 10.", show_default=False),
+    ] = None,
+    compiled: Annotated[
+        bool | None,
+        typer.Option(
+            "--compile/--no-compile",
+            help="Let PyTorch compile layers of the fast form, which takes minutes; on a GPU unless told otherwise.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    save: Save = None,
+) -> None:
+    """Measure steps of training: forward and backward pass, clipping, the optimizer and the moving average.
+
+    Each form runs in a process of its own, with the same fresh weights and batches of noise whose phrases change their
+    length from step to step; no data is read. Both compute in bfloat16 where the processor does, and for large on a CPU
+    with checkpointed activations. The plain form has no compiled layers and PyTorch's usual AdamW.
+
+    Example: refersat bench train --config large
+    """
+    from refersat.benchmark.case import CONFIGS
+
+    if config not in CONFIGS:
+        raise UserError(f"unknown config {config!r}: give {' or '.join(CONFIGS)}")
+    _check_parent(save)
+    from refersat.cli.train import check_accelerate
+    from refersat.device import choose_device, computes_in_bfloat16
+
+    check_accelerate()
+    where = choose_device(device)
+    if ":" in device:
+        raise UserError(f"--device {device}: training takes the first GPU; CUDA_VISIBLE_DEVICES says which that is")
+    compiles = where.type == "cuda" if compiled is None else compiled
+    if compiles:
+        from refersat.models.optimized.compiled import check_compiler
+
+        check_compiler(where)
+    from refersat.benchmark.training import Options, bench_train
+
+    large_here = where.type == "cpu" and config == "large"
+    options = Options(
+        config=config,
+        device=str(where),
+        batch=batch or (1 if large_here else None),
+        steps=steps or (2 if large_here else 10),
+        precision="bfloat16" if computes_in_bfloat16(where) else "float32",
+        compiled=compiles,
+        checkpointing=large_here,
+    )
+    result = bench_train(options, _say)
+    _finish(result, as_json=as_json, save=save)
+    if not as_json:
+        from refersat.benchmark.tables import show_train
+
+        show_train(result)
+
+
 @app.command("predict", short_help="The whole pipeline, from files to files.")
 def predict(
     model: Model = "built-in",

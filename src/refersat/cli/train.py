@@ -60,10 +60,7 @@ def train(
         typer.echo(resolved.model_dump_json(indent=2))
         return
 
-    try:
-        import accelerate  # noqa: F401
-    except ModuleNotFoundError:
-        raise UserError("training needs more packages: pip install 'refersat[train]'") from None
+    check_accelerate()
     from refersat.training.devices import processes
 
     state = processes()
@@ -75,6 +72,18 @@ def train(
             typer.echo("\n".join(lines))
         return
     _run(resolved, out or Path("runs") / resolved.name, resume=resume, main=state.is_main_process)
+
+
+def check_accelerate() -> None:
+    """See that what training needs beside prediction is installed.
+
+    Raises:
+        UserError: it is not.
+    """
+    try:
+        import accelerate  # noqa: F401
+    except ModuleNotFoundError:
+        raise UserError("training needs more packages: pip install 'refersat[train]'") from None
 
 
 def _run(recipe: Recipe, folder: Path, *, resume: bool, main: bool) -> None:

@@ -67,13 +67,18 @@ class Learner:
         parameters = dict(self.trainee.named_parameters())
         for name, values in state["optimizer"].items():
             parameter = parameters[name]
-            self.optimizer.state[parameter] = {
-                key: _like(value, parameter) if getattr(value, "shape", None) == parameter.shape else value
-                for key, value in values.items()
-            }
+            self.optimizer.state[parameter] = {key: self._placed(value, parameter) for key, value in values.items()}
         torch.set_rng_state(state["generators"]["cpu"])
         if torch.cuda.is_available() and state["generators"]["cuda"] is not None:
             torch.cuda.set_rng_state(state["generators"]["cuda"])
+
+    def _placed(self, value: Any, parameter: torch.nn.Parameter) -> Any:
+        """What the optimizer keeps for a parameter, where it wants it."""
+        if getattr(value, "shape", None) == parameter.shape:
+            return _like(value, parameter)
+        if isinstance(value, torch.Tensor) and self.optimizer.defaults.get("fused"):
+            return value.to(parameter.device)  # a count of steps that its kernel reads
+        return value
 
 
 def _whole(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -52,6 +52,8 @@ def check_shares(recipe: Recipe, processes: int, *, sharded: bool) -> None:
             )
     if sharded and recipe.optimizer.kind == "muon":
         raise UserError("muon works on whole matrices, which no process of a sharded run has: use kind adamw")
+    if sharded and recipe.optimizer.compiled:
+        raise UserError("optimizer.compiled was never tried with shards of layers: leave out one of it and sharded")
 
 
 def slow_precision(recipe: Recipe, device: torch.device) -> list[str]:
@@ -92,6 +94,13 @@ class Devices:
     `accelerate launch --use_fsdp` shards the model as `sharded: true` in the recipe does. PyTorch's own `fully_shard`
     does it, because accelerate has no sharding for processes on a CPU.
 
+    Attributes:
+        processes, rank: how many share the work, and which of them this is.
+        main: whether it is the one that writes.
+        device: of this process.
+        sharded: whether each has a shard of the model.
+        fuses: whether AdamW is faster there as one kernel for many parameters.
+
     Raises:
         UserError: the batch cannot be shared evenly, or the recipe's optimizer cannot be sharded.
     """
@@ -108,6 +117,7 @@ class Devices:
         self.rank: int = self.accelerator.process_index
         self.main: bool = self.accelerator.is_main_process
         self.device: torch.device = self.accelerator.device
+        self.fuses: bool = self.device.type == "cuda"
         self._half = recipe.optimizer.precision == "bfloat16"
         self.sharded = (recipe.sharded or asked) and self.processes > 1
         check_shares(recipe, self.processes, sharded=self.sharded)

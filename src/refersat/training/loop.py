@@ -11,9 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
 from refersat.errors import UserError
 from refersat.output import write_file
 from refersat.training.batch import AnyBatch
@@ -21,19 +18,17 @@ from refersat.training.checkpoints import Learner
 from refersat.training.courses import Courses
 from refersat.training.curves import draw_curves
 from refersat.training.data_files import files_of, fingerprint
-from refersat.training.devices import Devices, choose_attention, crowded, slow_precision
+from refersat.training.devices import Devices, crowded, slow_precision
 from refersat.training.facts import facts_of
 from refersat.training.interruption import Stopped, StopRequest
-from refersat.training.journal import Journal, PhraseTerms, phrase_terms
-from refersat.training.muon import Muon
-from refersat.training.objective import Totals
-from refersat.training.parameters import MovingAverage, parameter_groups
-from refersat.training.parts import checkpoint_activations, options_of, summaries
+from refersat.training.journal import Journal
+from refersat.training.parameters import MovingAverage
+from refersat.training.parts import summaries
 from refersat.training.recipe import Recipe
 from refersat.training.run_folder import RunFolder
-from refersat.training.setup import Setup, set_up
+from refersat.training.setup import set_up
+from refersat.training.step import gradients, make_optimizer, make_trainee, move, set_rate
 from refersat.training.summary import parts_table
-from refersat.training.trainee import AnyTrainee
 
 Report = Callable[[int, dict[str, float]], None]
 Tell = Callable[[str], None]
@@ -66,6 +61,10 @@ def train(
     # What can be wrong is found before anything is written.
     devices = Devices(recipe)
     setup = set_up(recipe)
+    if recipe.optimizer.compiled:
+        from refersat.models.optimized.compiled import check_compiler
+
+        check_compiler(devices.device)
     schedule, folder = setup.schedule, RunFolder(out, recipe.keep)
     resume = folder.check(resume=resume)
     devices.accelerator.wait_for_everyone()
@@ -75,12 +74,12 @@ def train(
         tokenizer = setup.tokenizer(folder.tokenizer, new=devices.main and not resume)
 
     data_files = fingerprint(files_of(setup)) if devices.main else ""
-    trainee = _trainee(setup, devices, tokenizer.vocab_size)
+    trainee = make_trainee(setup, devices, tokenizer.vocab_size)
     model = trainee.model
     told = parts_table(summaries(model, dict(setup.start.origins)), recipe) if devices.main else []
     told += slow_precision(recipe, devices.device) + crowded(devices.device)
     prepared = devices.prepare(trainee)
-    optimizer = _optimizer(trainee, recipe)
+    optimizer = make_optimizer(trainee, recipe, fused=devices.fuses)
     average = MovingAverage(model, recipe.optimizer.average)
     learner = Learner(trainee, optimizer, average)
     prepared.train()
@@ -140,21 +139,17 @@ def train(
         for batches in () if stopping else courses.batches(step):
             stage, rate = schedule.stage_at(step), schedule.rate(step)
             trainee.weights = setup.loss_of(stage)
-            for group in optimizer.param_groups:
-                group["lr"] = rate * group["scale"]
-            numbers, phrases = _learn(devices, prepared, batches, own_terms=recipe.log_samples)
-            gradient = devices.clip(trainee, recipe.optimizer.clip).item()
-            if not (math.isfinite(numbers["loss"]) and math.isfinite(gradient)):
-                raise UserError(_not_a_number(numbers["loss"], gradient, step + 1, batches, folder))
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            average.update(model)
+            set_rate(optimizer, rate)
+            numbers, phrases = gradients(devices, prepared, trainee, batches, recipe)
+            if not (math.isfinite(numbers["loss"]) and math.isfinite(numbers["gradient"])):
+                raise UserError(_not_a_number(numbers["loss"], numbers["gradient"], step + 1, batches, folder))
+            move(learner)
             step += 1
 
             seconds = time.perf_counter() - began
             began = time.perf_counter()
             if devices.main:
-                journal.step(step, {**numbers, "gradient": gradient, "rate": rate, "seconds": seconds})
+                journal.step(step, {**numbers, "rate": rate, "seconds": seconds})
                 journal.phrases(step, phrases)
                 speed = stage.batch_size / seconds
                 report(step, {"loss": numbers["loss"], "views/s": speed, "steps": schedule.steps})
@@ -182,63 +177,6 @@ def train(
     if stopping:
         raise Stopped(f"stopped after {step} of {schedule.steps} steps")
     return folder.best if folder.best.is_dir() else folder.model
-
-
-def _trainee(setup: Setup, devices: Devices, vocabulary: int) -> AnyTrainee:
-    """The model with its first weights, on the device, and only what is to train trainable."""
-    recipe = setup.recipe
-    config: Any = setup.start.config
-    init = recipe.init
-    if (
-        setup.start.tokenizer is None and init.beit3 is None and init.roberta is None
-    ):  # their tables are as large as they are
-        config.vocab_size = vocabulary
-    choose_attention(config, recipe, devices.device)
-    torch.manual_seed(recipe.seed)
-    model = setup.task.model(config)
-    setup.start.fill(model)
-    if recipe.optimizer.activation_checkpointing:
-        checkpoint_activations(model)
-    setup.task.freeze(model, recipe.parts, setup.loss)
-    return setup.task.trainee(model, setup).to(devices.device)
-
-
-def _learn(
-    devices: Devices, prepared: nn.Module, batches: Sequence[AnyBatch], *, own_terms: bool
-) -> tuple[dict[str, float], list[PhraseTerms]]:
-    """Add the gradients of a batch, in the parts that it comes in.
-
-    Returns:
-        Its loss and terms, over all processes, and the terms of each of its phrases if `own_terms`.
-    """
-    totals = devices.totals(Totals.of(batches))
-    terms: dict[str, Tensor] = {}
-    phrases: list[PhraseTerms] = []
-    for number, batch in enumerate(batches):
-        with devices.unsynchronised(prepared, last=number == len(batches) - 1):
-            with devices.precision():
-                loss, part, own = prepared(batch.to(devices.device), totals)
-            # Every process has its part of the loss, and gradients are averaged over them.
-            devices.accelerator.backward(loss * devices.processes)
-        for name, value in {"loss": loss.detach(), **part}.items():
-            terms[name] = terms[name] + value if name in terms else value
-        if own_terms:
-            phrases += phrase_terms(batch, own)
-    values = devices.total(torch.stack(list(terms.values()))).tolist()  # all brought from the device at once
-    return dict(zip(terms, values, strict=True)), devices.together(phrases)
-
-
-def _optimizer(trainee: AnyTrainee, recipe: Recipe) -> torch.optim.Optimizer:
-    def scale(name: str) -> float:
-        if not name.startswith("model."):
-            return 1.0
-        rate = options_of(name.removeprefix("model."), recipe.parts).learning_rate
-        return 1.0 if rate is None else rate / recipe.optimizer.learning_rate
-
-    groups = parameter_groups(trainee, recipe.optimizer.weight_decay, scale)
-    if recipe.optimizer.kind == "muon":
-        return Muon(groups, dtype=getattr(torch, recipe.optimizer.precision))
-    return torch.optim.AdamW(groups)
 
 
 def _not_a_number(loss: float, gradient: float, step: int, batches: tuple[AnyBatch, ...], folder: RunFolder) -> str:

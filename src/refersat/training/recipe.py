@@ -247,6 +247,10 @@ class OptimizerOptions(_Section):
         "float32", description="of matrix products and convolutions; bfloat16 where the processor has it"
     )
     activation_checkpointing: bool = Field(False, description="less memory for a third more time")
+    compiled: bool = Field(
+        False,
+        description="have PyTorch compile blocks of trunk and union encoder: for GPUs; the first step takes minutes",
+    )
 
 
 Base = Literal["built-in", "large", "evf-sam2", "built-in-grounder", "lqvg", "built-in-sam", "sam"]
@@ -296,6 +300,8 @@ class Recipe(_Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
+        if self.optimizer.compiled and self.trains != "segmenter":
+            raise ValueError(f"optimizer: compiled is for RS2-SAM 2, and base {self.base} is none")
         if any(stage.only == "refiner" and not stage.phrases_per_view for stage in self.stages):
             raise ValueError("stages: only: refiner needs masks of each view: phrases_per_view > 0")
         for before, after in pairwise(self.stages):
