@@ -77,13 +77,13 @@ def show_train(result: dict[str, Any]) -> None:
     table = Table("form", box=None, pad_edge=False, header_style="bold")
     for name in ("s/step", "least", "most", "samples/s", "of peak", "peak memory", "first step"):
         table.add_column(name, justify="right", no_wrap=True)
-    for form, name, measured, speed in (
-        ("plain", "plain", plain, result["plain_samples_per_second"]),
-        ("fast", "fast, compiled" if result["compiled"] else "fast", fast, result["samples_per_second"]),
+    for form, measured, speed in (
+        ("plain", plain, result["plain_samples_per_second"]),
+        ("fast", fast, result["samples_per_second"]),
     ):
         seconds = measured["seconds"]
         table.add_row(
-            name,
+            form,
             *(f"{seconds[which]:.3f}" for which in ("median", "least", "most")),
             f"{speed:.2f}",
             f"{result[f'{form}_share_of_peak']:.0%}",
@@ -96,8 +96,12 @@ def show_train(result: dict[str, Any]) -> None:
     console.print(
         f"fast / plain: time {result['ratio']:.2f}, processor time {result['processor_ratio']:.2f}, memory "
         f"{result['peak_memory_ratio']:.2f}. Losses differ by at most {result['loss_difference']:.2%}. "
-        f"{fast['graphs']} graphs were compiled in the first step, {fast['graphs_later']} later, for phrases of other "
-        "lengths.",
+        + (
+            f"{fast['graphs']} graphs were compiled in the first step, {fast['graphs_later']} later, for phrases of "
+            "other lengths."
+            if result["compiled"]
+            else "Nothing was compiled."
+        ),
         soft_wrap=True,
     )
 

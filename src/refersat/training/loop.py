@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from refersat.errors import UserError
+from refersat.models.optimized.compiled import check_compiler
 from refersat.output import write_file
 from refersat.training.batch import AnyBatch
 from refersat.training.checkpoints import Learner
@@ -55,15 +56,14 @@ def train(
 
     Raises:
         UserError: the data or weights cannot be read, the recipe describes no possible model, `out` holds a run already
-            and `resume` is False, or none and it is True, the disk is full, or the loss is no longer a number.
+            and `resume` is False, or none and it is True, the disk is full, nothing can be compiled here and should be, or
+            the loss is no longer a number.
         Stopped: Ctrl-C or SIGTERM came; the state is saved.
     """
     # What can be wrong is found before anything is written.
     devices = Devices(recipe)
     setup = set_up(recipe)
     if recipe.optimizer.compiled:
-        from refersat.models.optimized.compiled import check_compiler
-
         check_compiler(devices.device)
     schedule, folder = setup.schedule, RunFolder(out, recipe.keep)
     resume = folder.check(resume=resume)

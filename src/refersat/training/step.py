@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from refersat.models.optimized.compiled import compile_training
 from refersat.training.batch import AnyBatch
 from refersat.training.checkpoints import Learner
 from refersat.training.devices import Devices, choose_attention
@@ -44,8 +45,6 @@ def make_trainee(setup: Setup, devices: Devices, vocabulary: int) -> AnyTrainee:
         checkpoint_activations(model)
     setup.task.freeze(model, recipe.parts, setup.loss)
     if recipe.optimizer.compiled:
-        from refersat.models.optimized.compiled import compile_training
-
         compile_training(model)
     return setup.task.trainee(model, setup).to(devices.device)
 

@@ -22,14 +22,21 @@ SHAPES = 64
 """Compiled forms of a layer that may be kept: one for each stage, window and pooling, with and without padding."""
 
 
-def compiled_forward(layer: nn.Module, *, backend: Backend = "inductor") -> Callable[..., Any]:
+FIXED_LAYOUT = {"layout_optimization": False}
+"""For Inductor in training: what it lays out anew around a convolution, it would expect in the backward pass with the
+strides of the first phrase. Source: the comment on restriding in PyTorch 2.13's _functorch/_aot_autograd."""
+
+
+def compiled_forward(
+    layer: nn.Module, *, backend: Backend = "inductor", options: dict[str, Any] | None = None
+) -> Callable[..., Any]:
     """The `forward` of a layer of one of `LENGTHS`, compiled once for phrases of any length.
 
     Layers of a shape share what is compiled. The first run of each takes seconds; PyTorch keeps the results on disk.
     Arguments are given by place.
     """
     lengths = LENGTHS[type(layer)]
-    run = torch.compile(layer.forward, backend=backend, dynamic=False)
+    run = torch.compile(layer.forward, backend=backend, options=options, dynamic=False)
 
     def forward(*arguments: Any) -> Any:
         for place, dimension in lengths.items():
@@ -63,9 +70,10 @@ def compile_training(model: nn.Module, *, backend: Backend = "inductor") -> None
     In evaluation mode, and without gradients, they run as they are written: views of any size come by there, and each
     would be compiled anew.
     """
+    options = FIXED_LAYOUT if backend == "inductor" else None
     for layer in model.modules():
         if type(layer) in LENGTHS:
-            layer.forward = _in_training(layer, compiled_forward(layer, backend=backend))
+            layer.forward = _in_training(layer, compiled_forward(layer, backend=backend, options=options))
 
 
 def _in_training(layer: nn.Module, compiled: Callable[..., Any]) -> Callable[..., Any]:
