@@ -56,8 +56,8 @@ def train(
 
     Raises:
         UserError: the data or weights cannot be read, the recipe describes no possible model, `out` holds a run already
-            and `resume` is False, or none and it is True, the disk is full, nothing can be compiled here and should be, or
-            the loss is no longer a number.
+            and `resume` is False, or none and it is True, the disk is full, nothing can be compiled here and should be,
+            or the loss is no longer a number.
         Stopped: Ctrl-C or SIGTERM came; the state is saved.
     """
     # What can be wrong is found before anything is written.
