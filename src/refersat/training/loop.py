@@ -55,8 +55,8 @@ def train(
         tell: called by the main process with lines for people: what the weights start from, and scores.
 
     Raises:
-        UserError: the data or weights cannot be read, the recipe describes no possible model, `out` holds a run already
-            and `resume` is False, or none and it is True, the disk is full, nothing can be compiled here and should be, or
+        UserError: the data or weights cannot be read, the recipe describes no possible model or wants what cannot be
+            compiled here, `out` holds a run already and `resume` is False, or none and it is True, the disk is full, or
             the loss is no longer a number.
         Stopped: Ctrl-C or SIGTERM came; the state is saved.
     """
