@@ -101,7 +101,6 @@ class ControlAnswerer:
     dtype = torch.float32
     mask_threshold = 0.0
     phrases_at_once = 8
-    images_together = 1
     images_at_once = 1
 
     def __init__(self, network: Control, tokenizer: PhraseTokenizer) -> None:

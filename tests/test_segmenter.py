@@ -150,16 +150,6 @@ def test_on_a_cpu_the_phrases_about_one_image_run_together(
     assert ask.batch_size == 8
 
 
-@pytest.mark.usefixtures("one_thread")
-def test_on_a_cpu_a_few_images_with_a_phrase_each_run_together(make_segmenter: Make) -> None:
-    ask = make_segmenter()
-    images = [np.full((8 + k, 8, 3), 20 * k, dtype=np.uint8) for k in range(6)]
-    results = ask.batch([*images, images[5]], [f"phrase {index}" for index in range(7)])
-    assert [result.image.height for result in results] == [8, 9, 10, 11, 12, 13, 13]
-    assert ask._backend.answerer.model.batch_sizes == [4, 1, 2]
-    assert ask._backend.answerer.model.image_counts == [4, 1, 1]
-
-
 @pytest.mark.parametrize(
     ("images", "questions", "copies"),
     [("aab", [3], [3]), ("aabb", [4], [2]), ("abc", [3], [3]), ("aaab", [4], [4]), ("aaaabb", [4, 2], [1, 1])],

@@ -71,10 +71,6 @@ class Backend(Protocol):
         """How many phrases about one image a CPU answers best together, with a thought for its memory."""
 
     @property
-    def images_together(self) -> int:
-        """How many images with a phrase each a CPU answers best in one pass."""
-
-    @property
     def images_at_once(self) -> int:
         """How many images a CPU answers best side by side, no more than there are threads."""
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from refersat.batches import Room, in_batches
 from refersat.box import Box
 from refersat.errors import UserError
 from refersat.imagery import Image, ImageSource, read_image
@@ -156,22 +155,11 @@ class Segmenter:
 
     @property
     def batch_size(self) -> int:
-        """Questions per forward pass when not told; on a CPU about one image, as only those share work there."""
-        return self._backend.phrases_at_once if self._on_cpu else 4
-
-    def room(self, batch_size: int | None = None) -> Room:
-        """What runs together if so much is told, or nothing: then a CPU also takes some images with a phrase each.
-
-        Raises:
-            UserError: the batch size is no positive number.
-        """
-        if batch_size is not None and batch_size < 1:
-            raise UserError(f"the batch size is at least 1, not {batch_size}")
-        own_choice = batch_size is None and self._on_cpu
-        return Room(batch_size or self.batch_size, self._backend.images_together if own_choice else None)
+        """Questions per forward pass when not told; on a CPU all about one image, as only those share work there."""
+        return self._backend.phrases_at_once if self._one_image_at_a_time else 4
 
     @property
-    def _on_cpu(self) -> bool:
+    def _one_image_at_a_time(self) -> bool:
         return self.device.type == "cpu"
 
     def __call__(self, image: ImageSource, phrase: str, *, threshold: float | None = None) -> Result:
@@ -220,8 +208,8 @@ class Segmenter:
 
         Put the questions about one image side by side: it is then read once, and what the model makes of it without a
         phrase serves all that run together. `batch_size` questions do, whichever images they are about; when None,
-        those of one image on a CPU, or a few images with one question each, and 4 elsewhere. A CPU of several cores
-        works on a few batches side by side if the model is small.
+        those of one image on a CPU, and 4 elsewhere. A CPU of several cores works on a few batches side by side if the
+        model is small.
         """
         check_threshold(threshold)
         for results in self._each(partial(self._results, threshold=threshold), questions, batch_size):
@@ -238,9 +226,12 @@ class Segmenter:
         self, work: Callable[[_Batch], Made], questions: Iterable[tuple[ImageSource, str]], batch_size: int | None
     ) -> Iterator[Made]:
         """What is made of each batch."""
-        pairs = in_batches(_read_in_turn(questions), self.room(batch_size), lambda one, other: one[0] is other[0])
-        workers = self._backend.images_at_once if self._on_cpu else 1
-        return side_by_side(work, map(_by_image, pairs), workers=workers, pool=self._backend.pool)
+        if batch_size is not None and batch_size < 1:
+            raise UserError(f"the batch size is at least 1, not {batch_size}")
+        one_image = batch_size is None and self._one_image_at_a_time
+        batches = _batches(questions, batch_size or self.batch_size, one_image=one_image)
+        workers = self._backend.images_at_once if self._one_image_at_a_time else 1
+        return side_by_side(work, batches, workers=workers, pool=self._backend.pool)
 
     def _probabilities(self, batch: _Batch) -> list[Probability]:
         images = [image for image, phrases in batch for _ in phrases]
@@ -297,14 +288,27 @@ class Segmenter:
         return mask, probability
 
 
-def _by_image(pairs: Sequence[tuple[Image, str]]) -> _Batch:
+def _batches(questions: Iterable[tuple[ImageSource, str]], size: int, *, one_image: bool) -> Iterator[_Batch]:
+    """`size` questions together, or fewer: at the end, before a bad one, and between images when `one_image`."""
     batch: _Batch = []
-    for image, phrase in pairs:
-        if batch and batch[-1][0] is image:
-            batch[-1][1].append(phrase)
-        else:
-            batch.append((image, [phrase]))
-    return batch
+    try:
+        for image, phrase in _read_in_turn(questions):
+            if batch and image is batch[-1][0]:
+                batch[-1][1].append(phrase)
+            else:
+                if batch and one_image:
+                    yield batch
+                    batch = []
+                batch.append((image, [phrase]))
+            if sum(len(phrases) for _, phrases in batch) == size:
+                yield batch
+                batch = []
+    except UserError:
+        if batch:  # what was asked before the mistake is answered before it is told
+            yield batch
+        raise
+    if batch:
+        yield batch
 
 
 def _read_in_turn(questions: Iterable[tuple[ImageSource, str]]) -> Iterator[tuple[Image, str]]:

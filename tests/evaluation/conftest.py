@@ -7,7 +7,6 @@ import pytest
 import torch
 from PIL import Image as PillowImage
 
-from refersat.batches import Room
 from refersat.imagery import read_image
 from refersat.result import Result
 
@@ -24,9 +23,6 @@ class RedSegmenter:
 
     def __init__(self):
         self.asked = []
-
-    def room(self, batch_size=None):
-        return Room(self.batch_size, 2) if batch_size is None else Room(batch_size)
 
     def stream(self, questions, *, threshold=None, batch_size=None):
         for source, phrase in questions:

@@ -219,14 +219,14 @@ def test_a_mask_of_another_size_is_explained(segmenter, write_triplets):
         run(segmenter, folder)
 
 
-def test_units_are_what_the_model_takes_unless_a_batch_size_is_told(segmenter):
+def test_units_keep_to_one_image_unless_a_batch_size_is_told(segmenter):
     samples = [Sample(f"{k}", image, "x", None) for k, image in enumerate(["a", "a", "a", "b", "c", "c"])]
     questions = [Question(k, sample) for k, sample in enumerate(samples)]
 
     def sizes(batch_size):
         return [[question.number for question in unit] for unit in units_of(questions, segmenter, batch_size)]
 
-    assert sizes(None) == [[0, 1], [2, 3], [4, 5]]  # of one image two, and two of one question each
+    assert sizes(None) == [[0, 1], [2], [3], [4, 5]]  # the segmenter's own batch size is 2
     assert sizes(4) == [[0, 1, 2, 3], [4, 5]]
 
 

@@ -146,7 +146,7 @@ def test_a_job_on_a_large_scene_shows_its_progress_and_is_cancelled(page: Page, 
     assert page.request.get(job).json()["status"] == "running"
     page.get_by_role("button", name="Cancel: all vehicles").click()
     eventually(page, lambda: page.request.get(job).json()["status"], lambda status: status == "dismissed")
-    assert bar.count() == 0
+    eventually(page, bar.count, lambda count: count == 0)  # the page asks for it now and then
     assert page.request.get(f"{job}/results").status == 410
 
 

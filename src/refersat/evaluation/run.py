@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from refersat.batches import in_batches
 from refersat.evaluation.curves import histogram
 from refersat.evaluation.metrics import overlap
 from refersat.evaluation.protocol import logit
@@ -65,13 +64,18 @@ def evaluate_samples(
 def units_of(questions: Sequence[Question], segmenter: Segmenter, batch_size: int | None) -> list[list[Question]]:
     """The questions in the groups in which the model answers them together, whoever answers and whatever came before.
 
-    A unit is one batch; see `Segmenter.room`.
+    A unit is one batch: as many questions as the batch size says; on a CPU that was told none, of one image only.
     """
-
-    def same_image(one: Question, other: Question) -> bool:
-        return one.sample.image == other.sample.image
-
-    return list(in_batches(questions, segmenter.room(batch_size), same_image))
+    size = segmenter.batch_size if batch_size is None else batch_size
+    one_image = batch_size is None and segmenter.device.type == "cpu"
+    units: list[list[Question]] = []
+    for question in questions:
+        last = units[-1] if units else []
+        if last and len(last) < size and not (one_image and last[-1].sample.image != question.sample.image):
+            last.append(question)
+        else:
+            units.append([question])
+    return units
 
 
 def answers(

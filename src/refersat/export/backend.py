@@ -68,7 +68,6 @@ class OnnxBackend:
     dtype = "float32"
     number_format = "float32"
     phrases_at_once = 1
-    images_together = 1
 
     def __init__(self, about: Mapping[str, Any], run: Run, tokenizer: PhraseTokenizer, *, threads: int) -> None:
         self.parameters: int = about["model"]["parameters"]

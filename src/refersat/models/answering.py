@@ -22,9 +22,6 @@ from refersat.models.steps import RS2Sam2Steps, Steps
 TOGETHER = 8
 """Phrases about one image that run together on a CPU: beyond that, their shared work no longer shows."""
 
-FEW = 4
-"""Images that run together on a CPU: a small model is many small steps, which take next to no longer for a few."""
-
 BESIDE = 4
 """Images that a CPU answers side by side: Python runs one thread at a time, for a fifth of what they all do."""
 
@@ -67,10 +64,6 @@ class Answerer(Protocol):
     @property
     def phrases_at_once(self) -> int:
         """How many phrases about one image a CPU answers best together, with a thought for its memory."""
-
-    @property
-    def images_together(self) -> int:
-        """How many images with a phrase each a CPU answers best in one pass."""
 
     @property
     def images_at_once(self) -> int:
@@ -126,11 +119,6 @@ class RS2Sam2Answerer:
         config = self.model.config
         shares = config.block_fusion not in ("uni", "bi") or config.fusion_from_block > 0
         return TOGETHER if shares or self.parameters < LARGE_MODEL else 1
-
-    @property
-    def images_together(self) -> int:
-        """One for a large model, whose work lies in its products."""
-        return FEW if self.parameters < LARGE_MODEL else 1
 
     @property
     def images_at_once(self) -> int:

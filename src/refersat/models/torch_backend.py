@@ -71,11 +71,6 @@ class TorchBackend:
         return self.answerer.phrases_at_once
 
     @property
-    def images_together(self) -> int:
-        """The answerer's."""
-        return self.answerer.images_together
-
-    @property
     def images_at_once(self) -> int:
         """The answerer's, but no more than there are threads."""
         return min(self.answerer.images_at_once, torch.get_num_threads())

@@ -84,7 +84,6 @@ class Painter:
     """Answers with masks that it was given."""
 
     parameters, dtype, mask_threshold, phrases_at_once = 7, torch.float32, 0.0, 2
-    images_together = 1
     images_at_once = 1
 
     def __init__(self, masks: Sequence[NDArray[np.bool_]], score: float | None = None) -> None:

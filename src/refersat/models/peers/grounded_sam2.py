@@ -34,7 +34,6 @@ class GroundedSam2:
 
     mask_threshold = 0.0
     phrases_at_once = 4  # each takes the detector hundreds of megabytes at the released size
-    images_together = 1
     images_at_once = 1
     dtype = torch.float32
 

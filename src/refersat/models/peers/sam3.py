@@ -35,7 +35,6 @@ class Sam3:
 
     mask_threshold = 0.0
     phrases_at_once = 4  # each takes hundreds of megabytes at the released size
-    images_together = 1
     images_at_once = 1
 
     def __init__(self, model: Sam3Model, tokenizer: Any, preparation: Preparation) -> None:

@@ -56,7 +56,6 @@ class PslgSam:
     """
 
     phrases_at_once = 4  # each keeps a mask of the image's size
-    images_together = 1
     images_at_once = 1
     dtype = torch.float32
 
