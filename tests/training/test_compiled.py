@@ -129,6 +129,7 @@ def test_evaluation_runs_as_it_is_written(make_trainee: MakeTrainee, counting: C
     assert (counting.forward, counting.backward) == (0, 0)
 
 
+@pytest.mark.slow
 def test_checkpointed_layers_keep_less_when_they_are_compiled(make_trainee: MakeTrainee, counting: Counting) -> None:
     def kept(*, checkpointed: bool) -> int:
         trainee = make_trainee(checkpointed=checkpointed)
