@@ -27,7 +27,7 @@ def main() -> None:
     options = parser.parse_args()
     paths = sorted(options.results.glob("*.json"), key=lambda path: path.stem)
     found = {path.stem: json.loads(path.read_text()) for path in paths}
-    write_file(options.out, draw({name: each for name, each in found.items() if "peak_memory_ratio" in each}).png())
+    write_file(options.out, draw({name: each for name, each in found.items() if "pixels_equal" in each}).png())
     print(f"wrote {options.out}")
 
 
