@@ -43,12 +43,28 @@ class Device(Protocol):
         """For example cpu or cuda."""
 
 
-class Backend(Protocol):
-    """A model that is ready to run, arrays in and arrays out."""
+class Traits(Protocol):
+    """What is to be known of a model that is ready to run, whatever computes it."""
 
     @property
     def parameters(self) -> int:
         """Number of the model's parameters."""
+
+    @property
+    def mask_threshold(self) -> float:
+        """A pixel is foreground where its logit is above."""
+
+    @property
+    def phrases_at_once(self) -> int:
+        """How many phrases about one image a CPU answers best together, with a thought for its memory."""
+
+    @property
+    def images_at_once(self) -> int:
+        """How many images a CPU answers best side by side; 1 also if only one thread may ask at a time."""
+
+
+class Backend(Traits, Protocol):
+    """A model that is ready to run, arrays in and arrays out."""
 
     @property
     def device(self) -> Device:
@@ -61,18 +77,6 @@ class Backend(Protocol):
     @property
     def number_format(self) -> str:
         """In words, on which answers depend: the format to compute in, and how weights are kept."""
-
-    @property
-    def mask_threshold(self) -> float:
-        """A pixel is foreground where its logit is above."""
-
-    @property
-    def phrases_at_once(self) -> int:
-        """How many phrases about one image a CPU answers best together, with a thought for its memory."""
-
-    @property
-    def images_at_once(self) -> int:
-        """How many images a CPU answers best side by side, no more than there are threads."""
 
     def pool(self, workers: int) -> ThreadPoolExecutor:
         """Threads in which `answer` may run side by side; they share what cores there are."""

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import PIL.Image
 import pytest
 import torch
 
@@ -62,3 +64,12 @@ def half_foreground(source: Path, target: Path, picture: Path, phrase: str) -> P
     given = {name: value for name, value in thresholds.items() if about["answer"][name] is not None}
     manifest.write_text(json.dumps(about | {"answer": about["answer"] | given}))
     return target
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    """Neither square nor of the model's size."""
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 15, 3), dtype=np.uint8)
+    path = tmp_path / "picture.png"
+    PIL.Image.fromarray(pixels).resize((150, 90)).save(path)
+    return path

@@ -34,15 +34,6 @@ PHRASES = ["the ship on the left", "all ships", "the left one"]
 NOTHING_WITHOUT = {"torch", "transformers"}
 
 
-@pytest.fixture
-def picture(tmp_path: Path) -> Path:
-    """Neither square nor of the model's size."""
-    pixels = np.random.default_rng(0).integers(0, 256, (12, 15, 3), dtype=np.uint8)
-    path = tmp_path / "picture.png"
-    PIL.Image.fromarray(pixels).resize((150, 90)).save(path)
-    return path
-
-
 @pytest.fixture(params=["released", "built-in"])
 def both(request: pytest.FixtureRequest, exported: Exported, picture: Path, tmp_path: Path) -> Path:
     """A folder with a model and its graphs, for which half of the picture is foreground."""

@@ -45,15 +45,6 @@ def predict_without_torch(folder: Path, image: Path, phrase: str, target: Path) 
     return np.asarray(PIL.Image.open(target)) > 0
 
 
-@pytest.fixture
-def picture(tmp_path: Path) -> Path:
-    """Neither square nor of the model's size."""
-    pixels = np.random.default_rng(0).integers(0, 256, (12, 15, 3), dtype=np.uint8)
-    path = tmp_path / "picture.png"
-    PIL.Image.fromarray(pixels).resize((150, 90)).save(path)
-    return path
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("configuration", ["released", "built-in", "second look"])
 @pytest.mark.parametrize(("batch", "tokens"), [(1, 2), (1, 16), (2, 5), (3, 9)])

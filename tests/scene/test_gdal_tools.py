@@ -13,7 +13,6 @@ import pytest
 
 from tests.scene.scenes import blobs
 
-# GDAL's programs come with no Python package; `.ci/run` installs them (gdal-bin), so that there nothing is skipped.
 HAS_GDAL = all(shutil.which(program) for program in ("gdalinfo", "ogrinfo"))
 # GDAL's programs come with no Python package; .ci/run installs them, so that nothing is skipped there.
 needs_gdal = pytest.mark.skipif(not HAS_GDAL, reason="gdalinfo or ogrinfo is missing (Debian: gdal-bin)")

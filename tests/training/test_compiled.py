@@ -222,6 +222,7 @@ def has_compiler() -> bool:
     return True
 
 
+# A compiler comes with no Python package; `.ci/run` installs g++, so that there nothing is skipped.
 @pytest.mark.slow
 @pytest.mark.skipif(not has_compiler(), reason="PyTorch finds no C++ compiler")
 def test_what_pytorch_itself_compiles_learns_the_same(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from refersat.backend import Traits
 from refersat.box import Box
 from refersat.memory import LARGE_MODEL
 from refersat.models.preprocess import preprocess
@@ -46,28 +47,12 @@ class Answer:
     boxes: tuple[Box, ...] = ()
 
 
-class Answerer(Protocol):
+class Answerer(Traits, Protocol):
     """A model that is ready to run, on its device and in its number format."""
-
-    @property
-    def parameters(self) -> int:
-        """Number of its parameters."""
 
     @property
     def dtype(self) -> torch.dtype:
         """The number format in which it computes."""
-
-    @property
-    def mask_threshold(self) -> float:
-        """A pixel is foreground where its logit is above."""
-
-    @property
-    def phrases_at_once(self) -> int:
-        """How many phrases about one image a CPU answers best together, with a thought for its memory."""
-
-    @property
-    def images_at_once(self) -> int:
-        """How many images a CPU answers best side by side; 1 also if only one thread may ask at a time."""
 
     def probability(self, logits: Tensor) -> Tensor:
         """Foreground probability in [0, 1] of mask logits, any shape."""
