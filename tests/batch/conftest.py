@@ -47,3 +47,4 @@ def start(tmp_path: Path) -> Iterator[Start]:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+    sys.stdout.write((tmp_path / "driver.log").read_text())  # pytest shows it where a test failed

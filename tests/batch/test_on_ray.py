@@ -46,7 +46,10 @@ def cluster() -> Iterator[Any]:
         patch.setenv(stand_in.SECONDS, str(SLOW))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")  # no test touches the network
         patch.setenv("RAY_worker_niceness", "0")  # by itself Ray lets workers yield to all else on the machine
-        # On a busy machine nodes and workers take longer to start than Ray waits for them.
+        # On a busy machine a process that the cluster forks for a driver outside can die in gRPC's threads.
+        patch.setenv("GRPC_ENABLE_FORK_SUPPORT", "0")
+        # There nodes, workers and that process also take longer to start than Ray waits for them.
+        patch.setenv("RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S", "900")
         patch.setenv("RAY_agent_register_timeout_ms", "900000")
         patch.setenv("RAY_worker_register_timeout_seconds", "900")
         slowly = {**vars(time), "monotonic": lambda: time.monotonic() / 4}

@@ -252,6 +252,28 @@ def test_where_no_cluster_answers_nobody_waits(images: Path, tmp_path: Path, sch
         stand_in.run(str(images), tmp_path / "out", "ray", address=address)
 
 
+@pytest.mark.parametrize("failures", [2, 3])
+def test_a_cluster_whose_process_for_the_driver_dies_is_asked_again(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    ray = pytest.importorskip("ray")
+    calls = []
+
+    def init(address: str, **options: object) -> None:
+        calls.append(address)
+        if len(calls) <= failures:
+            raise ConnectionAbortedError("Initialization failure from server:\nTraceback:\n  RuntimeError: it died\n")
+        raise RuntimeError("this is the end of the test")
+
+    monkeypatch.setattr(ray, "init", init)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"ray://127.0.0.1:{listening.getsockname()[1]}"
+        told = "this is the end of the test" if failures == 2 else r"\): RuntimeError: it died$"
+        with pytest.raises(UserError, match=told):
+            stand_in.run(str(images), tmp_path / "out", "ray", address=address)
+    assert calls == [address] * 3
+
+
 @pytest.mark.slow
 def test_a_killed_run_goes_on(images: Path, tmp_path: Path, start: Start) -> None:
     stand_in.run(str(images), tmp_path / "whole", "local")

@@ -7,6 +7,7 @@ what is done already.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -27,6 +28,7 @@ _MOST_UNITS = 64  # that a task has; with fewer, Ray's own work on a large catal
 _TASKS_PER_WORKER = 16  # at least, so that all end together
 _REFUSED = "refused"
 _PATIENCE = 10.0  # seconds
+_ATTEMPTS = 3  # to connect
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def run_on_ray(
                 raise UserError(outcome[_REFUSED])
             yield Outcome(**outcome)
     except (ray.exceptions.RayError, ConnectionError) as error:
-        raise UserError(f"the cluster gave up ({_first_line(error)}): --resume goes on where it was") from error
+        raise UserError(f"the cluster gave up ({_gist(error)}): --resume goes on where it was") from error
     finally:
         ray.shutdown()
 
@@ -181,12 +183,24 @@ def _connect(cluster: Cluster, threads: int) -> None:
         options["num_cpus"] = cluster.workers * threads
     try:
         # "local": a cluster that runs on this machine is not taken unasked.
-        ray.init(cluster.address or "local", **options)
+        _init(cluster.address or "local", options)
     except Exception as error:  # also plain ones, where a node takes too long to start
         where, hint = "here", "see the message"
         if cluster.address:
             where, hint = f"at {cluster.address}", "is it running, and RAY_AUTH_MODE the same here? `ray status` tells"
-        raise UserError(f"no Ray cluster {where} ({hint}): {_first_line(error)}") from error
+        raise UserError(f"no Ray cluster {where} ({hint}): {_gist(error)}") from error
+
+
+def _init(address: str, options: dict[str, Any]) -> None:
+    """Ask again where the process died that a cluster starts for a driver outside (on a busy machine, in gRPC)."""
+    import ray
+
+    for _ in range(_ATTEMPTS - 1):
+        with contextlib.suppress(ConnectionAbortedError):
+            ray.init(address, **options)
+            return
+        ray.shutdown()
+    ray.init(address, **options)
 
 
 def _knock(address: str) -> None:
@@ -253,6 +267,7 @@ def _tasks(units: Sequence[Unit], workers: int) -> list[Sequence[Unit]]:
     return [units[first : first + size] for first in range(0, len(units), size)]
 
 
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+def _gist(error: BaseException) -> str:
+    """The first line, or where that only announces a traceback, what the traceback ends with."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return lines[-1 if lines[0].endswith(":") else 0]
