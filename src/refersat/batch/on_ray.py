@@ -174,7 +174,6 @@ class _Actor:
 def _connect(cluster: Cluster, threads: int) -> None:
     # Ray reports its use to its makers; nothing goes into the network that the user did not ask for.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    import ray
 
     if cluster.address is not None:
         _knock(cluster.address)
