@@ -100,7 +100,10 @@ def _outcomes(job: Job, units: Sequence[Unit], workers: int, gpus: float) -> Ite
     context.enable_progress_bars = False  # ours tells of rows
     context.print_on_execution_start = False
     context.target_max_block_size = 1  # each outcome is told at once, and not with the last one of its task
-    items = [json.dumps([[unit.image, list(unit.phrases)] for unit in task]) for task in _tasks(units, workers)]
+    items = [
+        json.dumps([[unit.image, list(unit.phrases)] for unit in task])
+        for task in _tasks(units, workers, job.batch_size or 1)
+    ]
     data = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
         _Actor,
         fn_constructor_args=(job, __version__),
@@ -261,8 +264,9 @@ def _about(workers: int, threads: int, gpus: float) -> str:
     return f"Ray: {nodes} machine{'s' if nodes > 1 else ''}, up to {workers} workers with {each} each{shown}"
 
 
-def _tasks(units: Sequence[Unit], workers: int) -> list[Sequence[Unit]]:
-    size = max(1, min(_MOST_UNITS, len(units) // (workers * _TASKS_PER_WORKER)))
+def _tasks(units: Sequence[Unit], workers: int, together: int) -> list[Sequence[Unit]]:
+    """Not so small that a model which answers several images `together` finds fewer."""
+    size = max(together, min(_MOST_UNITS, len(units) // (workers * _TASKS_PER_WORKER)))
     return [units[first : first + size] for first in range(0, len(units), size)]
 
 

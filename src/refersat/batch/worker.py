@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from refersat.batch.addresses import opened_by_gdal, read
 from refersat.batch.job import SCENE_FROM, Job, weights_of
 from refersat.batch.ledger import Ledger
 from refersat.batch.rows import Unit
+from refersat.batch.together import Prepared, answered, reason
 from refersat.errors import UserError
 from refersat.threads import limit_threads
 
@@ -27,7 +28,7 @@ MOST_ATTEMPTS = 3
 """Work on an image that ended its process so often is not begun again."""
 
 _AHEAD = 2  # images read while the model works
-_MOST_WAITING = 32_000_000  # pixels of answers that are written while the model works, 5 bytes each
+_MOST_WAITING = 32_000_000  # pixels of answers that wait to be written, or for others, 5 bytes each
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # no row's fault
 
 
@@ -48,15 +49,6 @@ class Outcome:
     error: str | None = None
     seconds: float = 0.0
     again: bool = False
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    unit: Unit
-    seconds: float = 0.0  # of work on it so far
-    image: Image | None = None
-    error: str | None = None
-    results: Sequence[Result] | None = None
 
 
 class Worker:
@@ -115,46 +107,30 @@ class Worker:
                 self._ledger.withdraw(unit)
 
     def _pipelined(
-        self, ready: Iterable[_Prepared], begun: dict[str, Unit], writer: ThreadPoolExecutor
+        self, ready: Iterable[Prepared], begun: dict[str, Unit], writer: ThreadPoolExecutor
     ) -> Iterator[Outcome]:
         writing: Future[Outcome] | None = None
-        for prepared in ready:
-            asked = self._ask(prepared)
+        for prepared in answered(ready, self._stream, _MOST_WAITING):
             if writing is not None:
                 yield writing.result()
                 writing = None
-            if asked.results is None:  # the model is still to work on it, or there is next to nothing to write
-                yield self._finish(asked, begun)
+            if prepared.results is None:  # the model is still to work on it, or there is next to nothing to write
+                yield self._finish(prepared, begun)
             else:
-                writing = writer.submit(self._finish, asked, begun)
+                writing = writer.submit(self._finish, prepared, begun)
         if writing is not None:
             yield writing.result()
-
-    def _ask(self, prepared: _Prepared) -> _Prepared:
-        """With the answers, unless it is a scene, or the answers are too large to keep several."""
-        unit, image = prepared.unit, prepared.image
-        if image is None or len(unit.phrases) * image.height * image.width > _MOST_WAITING:
-            return prepared
-        began = time.perf_counter()
-        results, error = None, None
-        try:
-            # How the model came to it is told nowhere, and may be larger than the answer.
-            results = tuple(replace(result, steps=None) for result in self._results(unit, image))
-        except Exception as failure:
-            error = _reason(failure)
-        seconds = prepared.seconds + time.perf_counter() - began
-        return replace(prepared, seconds=seconds, results=results, error=error)
 
     def measure(self, unit: Unit, scratch: Path) -> tuple[str | None, float]:
         """Answer a unit without keeping anything; its error, and the seconds it took."""
         began = time.perf_counter()
         try:
-            self._answer(_Prepared(unit, image=self._read(unit, scratch)), scratch)
+            self._answer(Prepared(unit, image=self._read(unit, scratch)), scratch)
         except Exception as error:
-            return _reason(error), time.perf_counter() - began
+            return reason(error), time.perf_counter() - began
         return None, time.perf_counter() - began
 
-    def _prepare(self, unit: Unit, begun: dict[str, Unit]) -> _Prepared:
+    def _prepare(self, unit: Unit, begun: dict[str, Unit]) -> Prepared:
         began = time.perf_counter()
         begun[unit.name] = unit
         self._ledger.attempt(unit)
@@ -162,8 +138,8 @@ class Worker:
         try:
             image = self._read(unit, self._ledger.work)
         except Exception as failure:
-            error = _reason(failure)
-        return _Prepared(unit, time.perf_counter() - began, image, error)
+            error = reason(failure)
+        return Prepared(unit, time.perf_counter() - began, image, error)
 
     def _read(self, unit: Unit, scratch: Path) -> Image | None:
         """The image; None for a scene, which is read window by window."""
@@ -186,7 +162,7 @@ class Worker:
         except RasterioError:
             return False  # Pillow may read it
 
-    def _finish(self, prepared: _Prepared, begun: dict[str, Unit]) -> Outcome:
+    def _finish(self, prepared: Prepared, begun: dict[str, Unit]) -> Outcome:
         began = time.perf_counter() - prepared.seconds
         unit, error = prepared.unit, prepared.error
         is_scene = prepared.image is None
@@ -197,7 +173,7 @@ class Worker:
                 except Exception as failure:
                     if getattr(failure.__cause__ or failure, "errno", None) in _NO_ROOM:
                         raise
-                    error = _reason(failure)
+                    error = reason(failure)
                 else:
                     kind = "scene" if is_scene else "image"
                     self._commit(unit, place, began, {"kind": kind, "error": None, "answers": answers})
@@ -213,20 +189,18 @@ class Worker:
 
     def _give_up(self, unit: Unit, attempts: int) -> Outcome:
         error = f"{attempts} processes died at work on it (out of memory, or a damaged file that crashes its reader?)"
-        return self._finish(_Prepared(unit, error=error), {})
+        return self._finish(Prepared(unit, error=error), {})
 
-    def _answer(self, prepared: _Prepared, place: Path) -> list[dict[str, Any]]:
+    def _answer(self, prepared: Prepared, place: Path) -> list[dict[str, Any]]:
         if prepared.image is None:
             return self._answer_scene(prepared.unit, place)
-        results = prepared.results
-        return self._write(
-            prepared.unit, self._results(prepared.unit, prepared.image) if results is None else results, place
-        )
+        results: Iterable[Result] | None = prepared.results
+        if results is None:
+            results = self._stream((prepared.image, phrase) for phrase in prepared.unit.phrases)
+        return self._write(prepared.unit, results, place)
 
-    def _results(self, unit: Unit, image: Image) -> Iterator[Result]:
-        questions = ((image, phrase) for phrase in unit.phrases)
-        job = self._job
-        return self._segmenter.stream(questions, threshold=job.threshold, batch_size=job.batch_size)
+    def _stream(self, questions: Iterable[tuple[Image, str]]) -> Iterator[Result]:
+        return self._segmenter.stream(questions, threshold=self._job.threshold, batch_size=self._job.batch_size)
 
     def _write(self, unit: Unit, results: Iterable[Result], place: Path) -> list[dict[str, Any]]:
         from refersat.answer_files import write_answers
@@ -284,8 +258,3 @@ class Worker:
             }
             for one in found
         ]
-
-
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
