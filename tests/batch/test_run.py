@@ -20,7 +20,8 @@ import shapely
 from refersat import __version__
 from refersat.batch.job import Job
 from refersat.batch.ledger import Ledger
-from refersat.batch.on_ray import _Actor
+from refersat.batch.on_ray import _Actor, _tasks
+from refersat.batch.rows import Unit
 from refersat.batch.run import Mode
 from refersat.errors import UserError
 from tests.batch import stand_in
@@ -242,6 +243,18 @@ def test_a_worker_of_ray_tells_each_outcome_when_it_is_there(images: Path, tmp_p
     assert list(told) == []
     other = _Actor(Job(out, model="stand-in", load=stand_in.load), "9.9")({"item": np.array([task])})
     assert [list(json.loads(line)) for each in other for line in each["outcome"]] == [["refused"]]
+
+
+@pytest.mark.parametrize(
+    ("workers", "together", "size"), [(2, 1, 31), (2, 8, 24), (50, 8, 8), (50, 1, 1), (1, 100, 100)]
+)
+def test_tasks_of_ray_are_as_many_images_as_go_through_the_model_together(
+    workers: int, together: int, size: int
+) -> None:
+    units = [Unit(f"{number}.tif", ("it",)) for number in range(1000)]
+    tasks = _tasks(units, workers, together)
+    assert [unit for task in tasks for unit in task] == units
+    assert {len(task) for task in tasks[:-1]} == {size}
 
 
 @pytest.mark.parametrize("scheme", ["", "ray://"])

@@ -265,8 +265,9 @@ def _about(workers: int, threads: int, gpus: float) -> str:
 
 
 def _tasks(units: Sequence[Unit], workers: int, together: int) -> list[Sequence[Unit]]:
-    """Not so small that a model which answers several images `together` finds fewer."""
-    size = max(together, min(_MOST_UNITS, len(units) // (workers * _TASKS_PER_WORKER)))
+    """As many as a model answers `together`, or a multiple of it."""
+    size = max(1, min(_MOST_UNITS, len(units) // (workers * _TASKS_PER_WORKER)))
+    size = max(1, size // together) * together
     return [units[first : first + size] for first in range(0, len(units), size)]
 
 
