@@ -109,9 +109,10 @@ def test_a_mistake_about_training_is_one_line(words: list[str], said: str, capsy
 def test_predict_measures_the_pipeline(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "predict", "--repeats", "1", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert [(row["images"], row["phrases"]) for row in result["throughput"]] == [
-        *((1, count) for count in (1, 2, 4, 8)),
-        *((count, 1) for count in (1, 2, 4, 8)),
+    assert [(row["images"], row["phrases"], row["together"]) for row in result["throughput"]] == [
+        *((1, count, None) for count in (1, 2, 4, 8)),
+        *((count, 1, None) for count in (2, 4, 8, 32)),
+        (32, 1, 8),
     ]
     assert all(row["images_per_second"] > 0 for row in result["throughput"])
     assert result["help_seconds"]["median"] < result["predict_seconds"]["median"]

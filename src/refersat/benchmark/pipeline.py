@@ -21,8 +21,11 @@ PHRASES = (
     "the harbor at the top", "all vehicles", "the storage tank on the right", "the tennis court",
 )  # fmt: skip
 SIDE = 512
-COUNTS = (1, 2, 4, 8)
-"""Phrases about one image, and images with one phrase each, that are answered in one go."""
+ROWS = (
+    (1, 1, None), (1, 2, None), (1, 4, None), (1, 8, None), (2, 1, None), (4, 1, None), (8, 1, None),
+    (32, 1, None), (32, 1, 8),
+)  # fmt: skip
+"""Images, phrases about each, and questions that go through the model at once: as many as it chooses if None."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ def bench_predict(options: Options, report: Callable[[str], None]) -> dict[str, 
     segmenter = refersat.load(options.model, device=options.device, dtype=options.dtype)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        images = _images(folder, max(COUNTS))
+        images = _images(folder, max(count for count, _, _ in ROWS))
         report("refersat --help")
         helped = _command(["--help"], options.repeats)
         report("refersat predict, process start to file written")
@@ -58,12 +61,9 @@ def bench_predict(options: Options, report: Callable[[str], None]) -> dict[str, 
         predicted = _command(words, options.repeats)
         segmenter(images[0], PHRASES[0])
         rows = []
-        for count in COUNTS:
-            report(f"{count} phrases about one image")
-            rows.append(_row(segmenter, images[:1], PHRASES[:count], folder, options.repeats))
-        for count in COUNTS:
-            report(f"{count} images, a phrase each")
-            rows.append(_row(segmenter, images[:count], PHRASES[:1], folder, options.repeats))
+        for count, asked, together in ROWS:
+            report(f"images: {count}, phrases about each: {asked}" + (f", {together} in one pass" if together else ""))
+            rows.append(_row(segmenter, images[:count], PHRASES[:asked], folder, options.repeats, together))
     return {
         "model": options.model,
         "device": str(segmenter.device),
@@ -101,30 +101,39 @@ def _command(words: Sequence[str], repeats: int) -> Spread:
 
 
 def _row(
-    segmenter: Segmenter, images: Sequence[Path], phrases: Sequence[str], folder: Path, repeats: int
+    segmenter: Segmenter,
+    images: Sequence[Path],
+    phrases: Sequence[str],
+    folder: Path,
+    repeats: int,
+    together: int | None,
 ) -> dict[str, Any]:
     """Read, resize, run and write, in this process, with the model loaded."""
     seconds = []
     for _ in range(repeats):
         began = time.perf_counter()
-        _answer(segmenter, images, phrases, folder)
+        _answer(segmenter, images, phrases, folder, together)
         seconds.append(time.perf_counter() - began)
     spread = Spread.of(seconds)
     answers = len(images) * len(phrases)
     return {
         "images": len(images),
         "phrases": len(phrases),
+        "together": together,
         "seconds": spread.as_dict(),
         "images_per_second": len(images) / spread.median,
         "answers_per_second": answers / spread.median,
     }
 
 
-def _answer(segmenter: Segmenter, images: Sequence[Path], phrases: Sequence[str], folder: Path) -> None:
+def _answer(
+    segmenter: Segmenter, images: Sequence[Path], phrases: Sequence[str], folder: Path, together: int | None
+) -> None:
     from itertools import islice
 
     from refersat.answer_files import write_answers
 
-    results = segmenter.stream((image, phrase) for image in images for phrase in phrases)
+    questions = ((image, phrase) for image in images for phrase in phrases)
+    results = segmenter.stream(questions, batch_size=together)
     for image in images:
         write_answers(islice(results, len(phrases)), str(image), folder / f"{image.stem}-answers")

@@ -112,13 +112,14 @@ def show_predict(result: dict[str, Any]) -> None:
     show_machine(console, result["machine"])
     side = result["image_side"]
     console.print(f"{result['model']} in {result['dtype']}, files of {side} x {side} px: read, resized, run, written")
-    table = Table("images", "phrases each", box=None, pad_edge=False, header_style="bold")
+    table = Table("images", "phrases each", "in one pass", box=None, pad_edge=False, header_style="bold")
     for name in ("seconds", "least", "most", "images/s", "answers/s"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in result["throughput"]:
         table.add_row(
             str(row["images"]),
             str(row["phrases"]),
+            str(row["together"] or "its choice"),
             *(f"{row['seconds'][name]:.3f}" for name in ("median", "least", "most")),
             f"{row['images_per_second']:.2f}",
             f"{row['answers_per_second']:.2f}",
