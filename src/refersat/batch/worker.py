@@ -28,7 +28,7 @@ MOST_ATTEMPTS = 3
 """Work on an image that ended its process so often is not begun again."""
 
 _AHEAD = 2  # images read while the model works
-_MOST_WAITING = 32_000_000  # pixels of answers that wait to be written, or for others, 5 bytes each
+_MOST_WAITING = 16_000_000  # pixels of answers that wait to be written, or for others, 5 bytes each
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # no row's fault
 
 
